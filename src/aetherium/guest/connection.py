@@ -1,0 +1,315 @@
+"""The agent's side of one connection: frames in, frames out, streams with credit (guest.md, "Streams").
+
+Nothing that a peer sends raises out of here: a framing error makes the connection hunt for the next HELLO,
+a wrong request is answered with FAILURE.
+"""
+
+import os
+from errno import EAGAIN, EINTR, errorcode
+from time import monotonic
+
+from aetherium.guest.loop import EDGE, GONE, READ, WRITE, Loop
+from aetherium.protocol import frames as f
+from aetherium.protocol.pack import PackError, pack, unpack
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from aetherium.guest.agent import Agent
+
+HIGH_WATER = 256 * 1024
+CHUNK = 32 * 1024
+MAX_STREAMS = 1024
+HEARTBEAT_S = 5.0
+DEAD_S = 30.0
+READ_SIZE = 128 * 1024
+
+
+class Handler:
+    """What answers a stream. The defaults ignore everything."""
+
+    stream: "Stream"
+
+    def data(self, payload: bytes) -> None:
+        """Bytes came; `stream.grant` once they were consumed."""
+
+    def end(self) -> None:
+        """No more bytes will come."""
+
+    def credited(self, count: int) -> None:
+        """The host has consumed so many bytes."""
+
+    def pump(self) -> bool:
+        """Send one chunk; True if there is more to send right now."""
+        return False
+
+    def closed(self, clean: bool) -> None:
+        """The stream is over before its answer: reset by the host (`clean`), or the connection was lost."""
+
+
+class Stream:
+    """One request and its answer."""
+
+    __slots__ = ("connection", "credit", "handler", "id", "open", "window")
+
+    def __init__(self, connection: "Connection", stream: int) -> None:
+        self.connection = connection
+        self.id = stream
+        self.credit = f.INITIAL_CREDIT  # what we may send
+        self.window = f.INITIAL_CREDIT  # what the host may send
+        self.handler = Handler()
+        self.open = True
+
+    def answer(self, handler: Handler) -> None:
+        """Let `handler` answer this stream."""
+        handler.stream = self
+        self.handler = handler
+
+    def respond(self, value: "Any") -> None:
+        """Answer, and end the stream."""
+        self._finish(f.RESPONSE, value)
+
+    def fail(self, error: "OSError | str", message: str = "") -> None:
+        """Answer with a failure, and end the stream. `error` is an OSError or a symbolic name."""
+        if isinstance(error, str):
+            self._finish(f.FAILURE, {"errno": error, "message": message[:1000]})
+        else:
+            name = errorcode.get(error.errno or 0, "")
+            where = f": {error.filename!r}" if error.filename else ""
+            text = message or f"{error.strerror or error}{where}"
+            self._finish(f.FAILURE, {"errno": name, "message": text[:1000]})
+
+    def _finish(self, kind: int, value: "Any") -> None:
+        if self.open:
+            self.open = False
+            self.connection.streams.pop(self.id, None)
+            self.connection.send(kind, self.id, pack(value))
+
+    def room(self) -> int:
+        """Bytes that may be sent now."""
+        return min(self.credit, CHUNK) if self.open else 0
+
+    def send(self, kind: int, payload: bytes, flags: int = 0) -> None:
+        """A frame that counts against credit; the caller has looked at `room`."""
+        self.credit -= len(payload)
+        self.connection.send(kind, self.id, payload, flags)
+
+    def grant(self, count: int) -> None:
+        """Let the host send so many more bytes."""
+        if self.open and count:
+            self.window += count
+            self.connection.send(f.CREDIT, self.id, count.to_bytes(4, "big"))
+
+    def wake(self) -> None:
+        """The handler has something to send."""
+        if self.open:
+            self.connection.ready[self.id] = self
+
+
+class Connection:
+    """One client of the agent, over any descriptor.
+
+    Args:
+        port: the descriptor is a virtio port: it is never closed, and serves one client after the other.
+    """
+
+    def __init__(
+        self, agent: "Agent", loop: Loop, fd: int, *, port: bool, gone: "Callable[[Connection], None]"
+    ) -> None:
+        self._agent = agent
+        self._loop = loop
+        self._fd = fd
+        self._port = port
+        self._gone = gone
+        self._decoder = f.Decoder(f.HELLO_PREFIX, resync=True)
+        self._nonce = b""
+        self._out = bytearray()
+        self._more = False  # the descriptor may hold more than was read in this turn
+        self._heard = monotonic()
+        self._newest = 0
+        self._partial: dict[int, bytes] = {}
+        self.streams: dict[int, Stream] = {}
+        self.ready: dict[int, Stream] = {}
+        # Edges only: a port without a host is in a permanent hang-up, which levels would report for ever.
+        self._mask = READ | WRITE | EDGE if port else READ
+        loop.watch(fd, self._mask, self._event)
+
+    # -- output
+
+    def send(self, kind: int, stream: int, payload: bytes = b"", flags: int = 0) -> None:
+        """Queue a frame; it is written at the end of the turn."""
+        self._out += f.encode(kind, stream, payload, flags)
+
+    def flush(self) -> bool:
+        """Let streams fill the buffer in turns, and write. True if it should be called again at once."""
+        if self._more and self._fd >= 0:
+            self._read()
+        while self.ready and len(self._out) < HIGH_WATER:
+            stream = self.ready.pop(next(iter(self.ready)))
+            if stream.open and stream.handler.pump() and stream.open:
+                self.ready[stream.id] = stream
+        if self._out and self._fd >= 0:
+            self._write()
+        return self._more or (bool(self.ready) and len(self._out) < HIGH_WATER)
+
+    def _write(self) -> None:
+        out = self._out
+        try:
+            while out:
+                count = os.write(self._fd, out[:HIGH_WATER] if len(out) > HIGH_WATER else out)
+                del out[:count]
+        except OSError as error:
+            if error.errno not in (EAGAIN, EINTR):
+                self._lost()
+                return
+        if not self._port:
+            self._want(READ | WRITE if out else READ)
+
+    def _want(self, mask: int) -> None:
+        # A client that does not read its answers is not read from: our memory stays bounded.
+        if len(self._out) > 4 * HIGH_WATER:
+            mask &= ~READ
+        if mask != self._mask and self._fd >= 0:
+            self._mask = mask
+            self._loop.watch(self._fd, mask, self._event)
+
+    # -- input
+
+    def _event(self, events: int) -> None:
+        if events & GONE and not events & READ:
+            self._lost()
+        elif events & READ or self._port:
+            self._read()
+
+    def _read(self) -> None:
+        self._more = False
+        if len(self._out) > 4 * HIGH_WATER:
+            # An edge is reported once: come back when the output has drained.
+            self._more = self._port
+            return
+        try:
+            data = os.read(self._fd, READ_SIZE)
+        except OSError as error:
+            if error.errno not in (EAGAIN, EINTR):
+                self._lost()
+            return
+        if not data:
+            self._lost()
+            return
+        self._more = self._port
+        self._heard = monotonic()
+        for kind, flags, stream, payload in self._decoder.feed(data):
+            self._frame(kind, flags, stream, payload)
+
+    def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
+        if kind == f.HELLO:
+            self._hello(payload)
+        elif not self._nonce:
+            return
+        elif kind == f.REQUEST:
+            self._request(stream_id, flags, payload)
+        elif kind == f.PING:
+            self.send(f.PONG, 0, payload[:64])
+        else:
+            stream = self.streams.get(stream_id)
+            if stream is not None:
+                self._stream_frame(stream, kind, payload)
+
+    def _stream_frame(self, stream: Stream, kind: int, payload: bytes) -> None:
+        if kind == f.DATA:
+            stream.window -= len(payload)
+            if stream.window < 0:
+                self._drop(stream, clean=True)
+                stream.fail("EOVERFLOW", "more bytes than credit was given for")
+            else:
+                stream.handler.data(payload)
+        elif kind == f.END:
+            stream.handler.end()
+        elif kind == f.CREDIT and len(payload) == 4:
+            count = int.from_bytes(payload, "big")
+            stream.credit = min(stream.credit + count, 1 << 40)
+            stream.handler.credited(count)
+            stream.wake()
+        elif kind == f.RESET:
+            self._drop(stream, clean=True)
+            stream.open = False
+            self.streams.pop(stream.id, None)
+
+    def _drop(self, stream: Stream, *, clean: bool) -> None:
+        handler, stream.handler = stream.handler, Handler()
+        handler.closed(clean)
+
+    def _hello(self, payload: bytes) -> None:
+        try:
+            nonce, lowest, highest = f.parse_hello(payload)
+        except f.FrameError:
+            self._decoder.reset()
+            return
+        if nonce != self._nonce:
+            self._end_streams()
+            self._out.clear()
+            self._nonce = nonce
+        if lowest <= f.VERSION <= highest:
+            self._out += f.welcome(nonce)
+            self.send(f.INFO, 0, pack(self._agent.info()))
+        else:
+            self._out += f.welcome(nonce, 0)
+            self._nonce = b""
+
+    def _request(self, stream_id: int, flags: int, payload: bytes) -> None:
+        message = self._partial.pop(stream_id, b"") + payload
+        if flags & f.FLAG_MORE:
+            if len(message) <= f.MAX_MESSAGE and len(self._partial) < 4:
+                self._partial[stream_id] = message
+            return
+        if stream_id <= self._newest:
+            return  # a repeat, or an id that was used: its answer was given
+        self._newest = stream_id
+        stream = Stream(self, stream_id)
+        if len(self.streams) >= MAX_STREAMS:
+            stream.fail("EMFILE", f"more than {MAX_STREAMS} streams")
+            return
+        self.streams[stream_id] = stream
+        try:
+            method, params = unpack(message)
+            if type(method) is not str or type(params) is not dict:
+                raise PackError("expected [method, params]")
+            self._agent.dispatch(stream, method, params)
+        except OSError as error:
+            stream.fail(error)
+        except (PackError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            stream.fail("EINVAL", f"malformed request: {error!r}")
+
+    # -- life
+
+    def heartbeat(self) -> None:
+        """Called every HEARTBEAT_S: ask a silent client, drop a dead one."""
+        silent = monotonic() - self._heard
+        if self._nonce and silent > DEAD_S:
+            self._lost()
+        elif self._nonce and silent >= HEARTBEAT_S:
+            self.send(f.PING, 0, b"agent")
+
+    def _end_streams(self) -> None:
+        self._newest = 0
+        self._partial.clear()
+        self.ready.clear()
+        streams, self.streams = self.streams, {}
+        for stream in streams.values():
+            stream.open = False
+            self._drop(stream, clean=False)
+
+    def _lost(self) -> None:
+        """The client is gone: a port waits for the next one, a socket is closed."""
+        self._end_streams()
+        self._decoder.reset()
+        self._out.clear()
+        self._nonce = b""
+        self._more = False
+        if not self._port and self._fd >= 0:
+            self._loop.unwatch(self._fd)
+            os.close(self._fd)
+            self._fd = -1
+            self._gone(self)
