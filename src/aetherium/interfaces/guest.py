@@ -70,6 +70,21 @@ class Guest(Protocol):
         """Follow an execution from these offsets; several clients may do so at once."""
         ...
 
+    def launch(
+        self, execution_id: str, spec: ExecutionSpec, *, stdin: bytes = b"", eof: bool = False
+    ) -> AbstractAsyncContextManager[Attachment]:
+        """Start and attach in one round trip. A command that cannot be started raises nothing here: its
+        result has the state `failed`. `stdin`, at most 32 KiB, is given to it at once; `eof` ends its stdin
+        after that. The same `execution_id` again attaches to the first."""
+        ...
+
+    async def run(
+        self, execution_id: str, spec: ExecutionSpec, *, stdin: bytes = b"", output_cap: int = 16 << 20
+    ) -> tuple[ExecutionResult, bytes, bytes]:
+        """Run a command to its end: result, stdout, stderr. Raises LimitExceeded, after killing it, when it
+        writes more than `output_cap` bytes."""
+        ...
+
     async def signal(self, execution_id: str, signal: int) -> None:
         """Send a signal to the execution's whole process group."""
         ...
