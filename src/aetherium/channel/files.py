@@ -147,5 +147,3 @@ async def _events(stream: Stream) -> AsyncIterator[FileEvent]:
 def _batch(payload: bytes) -> list[Any]:
     value = decoded(payload)
     return value if isinstance(value, list) else [value]
-
-

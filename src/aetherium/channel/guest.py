@@ -210,5 +210,3 @@ class ChannelGuest(GuestFiles):
 async def _feed(attachment: GuestAttachment, data: bytes) -> None:
     await attachment.write_stdin(data)
     await attachment.close_stdin()
-
-

@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from pathlib import Path
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.lifecycle import Lifecycle
@@ -43,6 +44,8 @@ IMAGE_LIFECYCLE: Lifecycle[ImageState] = Lifecycle(
 
 _TAG = re.compile(r"^[a-z0-9]([a-z0-9._/-]{0,126}[a-z0-9])?(:[A-Za-z0-9_][A-Za-z0-9._-]{0,127})?$")
 _DIGEST = re.compile(r"^sha256:[0-9a-f]{64}$")
+_PACKAGE = re.compile(r"^[a-z0-9][a-z0-9+.-]+$")
+_USER = re.compile(r"^[a-z_][a-z0-9_-]{0,31}$")
 
 
 def check_tag(tag: str) -> str:
@@ -95,3 +98,66 @@ class Image:
     source: str
     config: ImageConfig = field(default_factory=ImageConfig)
     provenance: Mapping[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class ImagePaths:
+    """Where the parts of an image lie on this host. All are read-only and shared by every VM.
+
+    Args:
+        kernel: an uncompressed ELF kernel with a PVH entry.
+        initrd: the initramfs.
+        rootfs: squashfs; attach it read-only with the serial ``root``.
+        agent_drive: squashfs; attach it read-only with the serial ``agent``.
+        cmdline: the part of the kernel command line that belongs to this kernel and initramfs.
+    """
+
+    kernel: Path
+    initrd: Path
+    rootfs: Path
+    agent_drive: Path
+    cmdline: str
+
+
+@dataclass(frozen=True, slots=True)
+class ImageProgress:
+    """How far a build or import is.
+
+    Args:
+        stage: what is being done, as a short phrase ("Installing packages").
+        fraction: 0 to 1 within the stage, or None where it cannot be told.
+        detail: the thing at hand, for example a package.
+    """
+
+    stage: str
+    fraction: float | None = None
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ImageRecipe:
+    """A root file system made of Debian packages.
+
+    Args:
+        name: the tag that the image gets.
+        packages: beside the essential ones; apt and dpkg are always there.
+        user: an unprivileged user to make (uid 1000, home and /workspace are its own), or empty.
+        sudo: whether that user may become root without a password (needs the package sudo).
+    """
+
+    name: str
+    packages: tuple[str, ...] = ()
+    user: str = ""
+    sudo: bool = False
+
+    def __post_init__(self) -> None:
+        check_tag(self.name)
+        for package in self.packages:
+            if not _PACKAGE.match(package):
+                raise InvalidInput(
+                    f"{package!r} is not the name of a Debian package.",
+                    hint="Use names as apt-get knows them, without versions.",
+                    field="packages",
+                )
+        if self.user and not _USER.match(self.user):
+            raise InvalidInput(f"{self.user!r} cannot be the name of a user.", field="user")

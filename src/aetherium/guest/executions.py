@@ -105,13 +105,16 @@ class ExecutionTable:
         execution.reaped(status, usage)
         self._remember(execution)
 
-    def kill_all(self, number: int) -> int:
-        """Signal every running execution; how many there were."""
+    def kill_all(self, number: int) -> None:
+        """Signal every running execution."""
         for execution in tuple(self._running.values()):
             if number == 9:
                 execution.kill()
             else:
                 execution.signal(number)
+
+    def running(self) -> int:
+        """How many have not ended."""
         return len(self._running)
 
     # -- the table
@@ -191,7 +194,9 @@ def _check(spec: "dict[str, Any]") -> None:
         raise TypeError("argv is no list of strings")
     if type(env) is not dict or not all(type(value) is str for value in env.values()):
         raise TypeError("env is no map of strings")
-    if type(limits) is not dict or not all(type(v) is int and v > 0 for v in limits.values() if v is not None):
+    if type(limits) is not dict or not all(
+        type(v) is int and v > 0 for v in limits.values() if v is not None
+    ):
         raise TypeError("limits are no map of counts")
     if any("\0" in text for text in (*argv, *env, *env.values(), spec["cwd"] or "")):
         raise ValueError("embedded null byte")

@@ -22,7 +22,11 @@ DEFAULT_MODE = 0o644
 def read(_agent: Agent, stream: Stream, params: "dict[str, Any]") -> None:
     """file.read"""
     offset, length = params["offset"], params["length"]
-    if type(offset) is not int or offset < 0 or (length is not None and (type(length) is not int or length < 0)):
+    if (
+        type(offset) is not int
+        or offset < 0
+        or (length is not None and (type(length) is not int or length < 0))
+    ):
         raise OSError(EINVAL, f"no range: offset {offset!r}, length {length!r}")
     path = path_of(params)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)

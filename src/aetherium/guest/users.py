@@ -69,6 +69,4 @@ def _entries(path: str, fields: int) -> list[list[str]]:
     except OSError:
         return []  # an image without user names: numbers still work
     numbers = (2, 3) if fields == 7 else (2,)
-    return [
-        line for line in lines if len(line) >= fields and all(line[index].isdigit() for index in numbers)
-    ]
+    return [line for line in lines if len(line) >= fields and all(line[index].isdigit() for index in numbers)]
