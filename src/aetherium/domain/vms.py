@@ -184,6 +184,8 @@ class VM:
             interfaces/drivers.py. None until the driver has started it.
         reason: why it is ``failed`` or ``stopped``; empty otherwise.
         last_active_at: last execution, file call or terminal, for the idle policy.
+        owner: the process (see worker/owners.py) that has to live for this VM to live: while it is being
+            created, and for VMs of a pool or a job. None: it outlives every process.
     """
 
     id: str
@@ -197,6 +199,7 @@ class VM:
     snapshot_id: str | None = None
     handle: Mapping[str, object] | None = None
     reason: str = ""
+    owner: str | None = None
 
     @property
     def expires_at(self) -> float | None:

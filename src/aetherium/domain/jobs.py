@@ -1,0 +1,319 @@
+"""A job: a source, steps that run in a fresh VM, and what comes back.
+
+::
+
+    pending ──► running ──► succeeded   every step that counts exited with 0
+       │           ├──────► failed      a step failed, or the job could not be carried out (error)
+       │           ├──────► timed_out   its timeout ran out
+       └───────────┴──────► cancelled
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from aetherium.domain.errors import InvalidInput
+from aetherium.domain.executions import ExecutionResult
+from aetherium.domain.lifecycle import Lifecycle
+from aetherium.domain.vms import NetworkPolicy, Resources
+
+
+class JobState(StrEnum):
+    """Where a job is in its life."""
+
+    PENDING = "pending"
+    RUNNING = "running"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+    TIMED_OUT = "timed_out"
+    CANCELLED = "cancelled"
+
+
+_ENDS = frozenset({JobState.SUCCEEDED, JobState.FAILED, JobState.TIMED_OUT, JobState.CANCELLED})
+JOB_LIFECYCLE: Lifecycle[JobState] = Lifecycle(
+    "Job",
+    {
+        JobState.PENDING: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
+        JobState.RUNNING: _ENDS,
+        **{state: frozenset[JobState]() for state in _ENDS},
+    },
+)
+
+
+@dataclass(frozen=True, slots=True)
+class GitSource:
+    """A git repository.
+
+    Args:
+        url: https, ssh, git, file URL or scp-like address; no credentials in it.
+        ref: branch, tag or commit; empty: the remote's HEAD.
+        depth: commits of history to fetch; None: all.
+    """
+
+    url: str
+    ref: str = ""
+    depth: int | None = 1
+
+
+@dataclass(frozen=True, slots=True)
+class DirectorySource:
+    """A directory of the submitting host. In a git repository, ignored files stay behind.
+
+    Args:
+        uncommitted: take changed and untracked files as they are; False: the commit HEAD only.
+    """
+
+    path: str
+    uncommitted: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class BundleSource:
+    """A git bundle file of the submitting host (``git bundle create``), with uncommitted changes as a patch.
+
+    Args:
+        ref: what to check out; empty: the bundle's HEAD, or its only branch.
+        patch: file with a patch (``git diff --binary``) to apply on top; empty: none.
+    """
+
+    path: str
+    ref: str = ""
+    patch: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveSource:
+    """A tar (plain, gzip, bzip2, xz) or zip archive of the submitting host.
+
+    Args:
+        strip: leading path components to drop, as in tar.
+    """
+
+    path: str
+    strip: int = 0
+
+
+JobSource = GitSource | DirectorySource | BundleSource | ArchiveSource
+
+
+class StepCondition(StrEnum):
+    """When a step runs: while all is well, only after a failure, or in any case."""
+
+    SUCCESS = "success"
+    FAILURE = "failure"
+    ALWAYS = "always"
+
+
+@dataclass(frozen=True, slots=True)
+class JobStep:
+    """One command of a job.
+
+    Args:
+        name: unique within the job.
+        run: a script for `shell`, or
+        argv: a program with arguments; exactly one of the two.
+        shell: how to run a script; it is given as the last argument.
+        cwd: relative to the working directory of the job, or absolute.
+        timeout_s: its process group is ended after this long.
+        continue_on_error: its failure does not fail the job.
+        condition: the job file's ``if``.
+    """
+
+    name: str
+    run: str = ""
+    argv: tuple[str, ...] = ()
+    shell: tuple[str, ...] = ("/bin/sh", "-e", "-c")
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] | None = None
+    cwd: str = ""
+    user: str | None = None
+    timeout_s: float | None = None
+    continue_on_error: bool = False
+    condition: StepCondition = StepCondition.SUCCESS
+
+    def __post_init__(self) -> None:
+        if bool(self.run) == bool(self.argv):
+            raise InvalidInput(
+                f"The step {self.name!r} has {'both' if self.run else 'neither'} 'run' and 'argv'.",
+                hint="Give exactly one of them.",
+                field="steps",
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class ArtifactRule:
+    """Files to bring back.
+
+    Args:
+        pattern: glob relative to the working directory; ``**`` crosses directories.
+        name: name of the artifact; unique within the job.
+        max_bytes: more than this is refused, on the host's side; None: the platform's limit.
+        required: the job fails when nothing matches.
+    """
+
+    pattern: str
+    name: str
+    max_bytes: int | None = None
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class JobSpec:
+    """What to do.
+
+    Args:
+        secrets: names of the secrets that steps see as environment variables; values come separately.
+        workdir: where the source goes in the guest, and the steps' working directory.
+        reports: globs of JUnit XML files.
+        patch: bring back the changes against the checked-out commit.
+        timeout_s: for the whole job, from its start.
+    """
+
+    steps: tuple[JobStep, ...]
+    name: str = "job"
+    source: JobSource | None = None
+    image: str = "base"
+    driver: str = "auto"
+    resources: Resources = field(default_factory=Resources)
+    network: NetworkPolicy = field(default_factory=NetworkPolicy)
+    env: Mapping[str, str] = field(default_factory=dict)
+    secrets: tuple[str, ...] = ()
+    workdir: str = "/workspace"
+    user: str | None = None
+    artifacts: tuple[ArtifactRule, ...] = ()
+    reports: tuple[str, ...] = ()
+    patch: bool = True
+    timeout_s: float | None = None
+    labels: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.steps:
+            raise InvalidInput("The job has no steps.", hint="Give at least one.", field="steps")
+        for kind, names in (
+            ("steps", [step.name for step in self.steps]),
+            ("artifacts", [rule.name for rule in self.artifacts]),
+        ):
+            twice = sorted({name for name in names if names.count(name) > 1})
+            if twice:
+                raise InvalidInput(
+                    f"Two {kind} have the name {twice[0]!r}.", hint="Give each its own.", field=kind
+                )
+
+
+class StepOutcome(StrEnum):
+    """How a step ended."""
+
+    PASSED = "passed"
+    FAILED = "failed"
+    SKIPPED = "skipped"
+    CANCELLED = "cancelled"
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What became of a step. `ignored`: it failed, and continue-on-error let the job go on."""
+
+    name: str
+    outcome: StepOutcome
+    execution_id: str | None = None
+    result: ExecutionResult | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    ignored: bool = False
+    log_bytes: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Artifact:
+    """A file that a job brought back; `path` is relative to the job's directory on the host."""
+
+    name: str
+    path: str
+    size_bytes: int
+    sha256: str
+    media_type: str = "application/octet-stream"
+
+
+@dataclass(frozen=True, slots=True)
+class FailedTest:
+    """A test that failed, from a JUnit report."""
+
+    name: str
+    suite: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class TestSummary:
+    """The sum of a job's JUnit reports; `failures` holds the first 50."""
+
+    __test__ = False  # not a test class, whatever pytest thinks of its name
+
+    tests: int = 0
+    failed: int = 0
+    errors: int = 0
+    skipped: int = 0
+    duration_s: float = 0.0
+    failures: tuple[FailedTest, ...] = ()
+
+    @property
+    def passed(self) -> int:
+        """Tests that ran and passed."""
+        return self.tests - self.failed - self.errors - self.skipped
+
+
+@dataclass(frozen=True, slots=True)
+class PatchSummary:
+    """The changes that a job made: against `commit`, with how much of the tree they touch."""
+
+    commit: str
+    path: str
+    files: int
+    insertions: int
+    deletions: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseTiming:
+    """One phase of the job (source, vm, upload, step …, artifacts, patch) and its seconds."""
+
+    name: str
+    duration_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One job as recorded. `error_code` and `error` say why it could not be carried out."""
+
+    id: str
+    spec: JobSpec
+    state: JobState
+    created_at: datetime
+    vm_id: str | None = None
+    started_at: datetime | None = None
+    ended_at: datetime | None = None
+    commit: str = ""
+    steps: tuple[StepResult, ...] = ()
+    artifacts: tuple[Artifact, ...] = ()
+    tests: TestSummary | None = None
+    patch: PatchSummary | None = None
+    timings: tuple[PhaseTiming, ...] = ()
+    error_code: str = ""
+    error: str = ""
+
+    @property
+    def exit_code(self) -> int:
+        """What ``aetherium run`` exits with: the first failed step's code, 124 for a timeout, 130 when
+        cancelled, 125 when the job could not be carried out."""
+        if self.state is JobState.CANCELLED:
+            return 130
+        if self.state is JobState.TIMED_OUT:
+            return 124
+        for step in self.steps:
+            if step.outcome is StepOutcome.FAILED and not step.ignored and step.result is not None:
+                return step.result.shell_code
+        return 0 if self.state is JobState.SUCCEEDED else 125
