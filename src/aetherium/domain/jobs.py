@@ -286,6 +286,23 @@ class PhaseTiming:
 
 
 @dataclass(frozen=True, slots=True)
+class JobEvent:
+    """One thing that happened in a job, as kept in its journal; secret values are masked.
+
+    Args:
+        seq: counts from 1 without gaps, to resume from.
+        kind: ``phase``, ``step_started``, ``output``, ``step_finished``, ``artifact``, ``patch``, ``tests``,
+            ``warning`` or ``finished`` (the last).
+        data: JSON types only.
+    """
+
+    seq: int
+    at: datetime
+    kind: str
+    data: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True)
 class Job:
     """One job as recorded. `error_code` and `error` say why it could not be carried out."""
 
