@@ -1,4 +1,4 @@
-"""One connection to an agent: handshake, streams, heartbeat. Nothing a guest sends can break or fill the host.
+"""One connection to an agent: handshake, streams, heartbeat. No guest can break or fill the host through it.
 
 Callbacks only, no tasks: whoever waits for something is woken by the bytes that bring it.
 """

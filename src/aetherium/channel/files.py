@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
 from contextlib import aclosing, asynccontextmanager
 from typing import Any
 
@@ -136,7 +136,7 @@ async def _upload(stream: Stream, data: AsyncIterable[bytes] | bytes) -> Any:
     return await stream.answer()
 
 
-async def _events(stream: Stream) -> AsyncIterator[FileEvent]:
+async def _events(stream: Stream) -> AsyncGenerator[FileEvent, None]:
     while (item := await stream.next()) is not None:
         if item.kind != f.EVENT:
             raise ProtocolViolation("The guest sent something else than an event.")

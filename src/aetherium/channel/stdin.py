@@ -1,4 +1,4 @@
-"""What a writer has sent to an execution's stdin and the guest has not consumed: it may have to be repeated."""
+"""What a writer sent to an execution's stdin and the guest has not consumed: it may have to be repeated."""
 
 from __future__ import annotations
 

@@ -97,7 +97,10 @@ class Stream:
     # -- sending
 
     async def send(self, data: bytes) -> None:
-        """Send bytes as credit allows. Raises what the stream failed with; returns at once if it was answered."""
+        """Send bytes as credit allows; returns at once if the stream was answered.
+
+        Raises what the stream failed with.
+        """
         view = memoryview(data)
         while view:
             while self._credit <= 0 and not self.finished:

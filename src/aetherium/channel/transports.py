@@ -30,7 +30,7 @@ class EndpointBusy(OSError):
 
 @dataclass(slots=True)
 class Transport:
-    """A connected socket, and what is to be released when it is closed (the lock of an exclusive endpoint)."""
+    """A connected socket, and what is released when it is closed (the lock of an exclusive endpoint)."""
 
     sock: socket.socket
     endpoint: GuestEndpoint

@@ -1,9 +1,8 @@
 """Entry point of the agent: ``python -m aetherium.guest --listen WHERE [--cgroup auto|none|DIRECTORY]``.
 
-WHERE is ``unix:PATH``, ``tcp:HOST:PORT``, ``vsock:PORT`` or ``virtio:NAME_PREFIX``; it may be given several times.
+WHERE is ``unix:PATH``, ``tcp:HOST:PORT``, ``vsock:PORT`` or ``virtio:NAME_PREFIX``; it may be repeated.
 """
 
-import _signal
 import os
 import sys
 from errno import EACCES
@@ -11,9 +10,21 @@ from errno import EACCES
 from aetherium.guest.agent import Agent, read_text
 from aetherium.guest.launch import AGENT_OOM_SCORE, set_oom_score
 from aetherium.guest.loop import READ, Loop
+from aetherium.guest.signals import (
+    SIGCHLD,
+    SIGHUP,
+    SIGINT,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    SIGUSR1,
+    SIGUSR2,
+    set_handler,
+    set_wakeup_fd,
+)
 
 # No SIG_IGN: what is ignored stays ignored in every command; handlers do not outlive exec.
-_ABSORBED = (_signal.SIGINT, _signal.SIGHUP, _signal.SIGUSR1, _signal.SIGUSR2, _signal.SIGPIPE)
+_ABSORBED = (SIGINT, SIGHUP, SIGUSR1, SIGUSR2, SIGPIPE)
 CGROUP_ROOT = "/sys/fs/cgroup"
 
 
@@ -41,7 +52,7 @@ def main(arguments: list[str] | None = None) -> int:
         _listen(loop, agent, place)
     sys.stderr.write("aetherium: agent ready\n")
     loop.run()
-    agent.executions.kill_all(_signal.SIGKILL)
+    agent.executions.kill_all(SIGKILL)
     return 0
 
 
@@ -98,10 +109,10 @@ def _handle_signals(loop: Loop, agent: Agent, *, init: bool) -> None:
             loop.stop()
 
     for number in _ABSORBED:
-        _signal.signal(number, lambda _number, _frame: None)
-    _signal.signal(_signal.SIGCHLD, lambda _number, _frame: None)
-    _signal.signal(_signal.SIGTERM, terminate)
-    _signal.set_wakeup_fd(waker, warn_on_full_buffer=False)
+        set_handler(number, lambda _number, _frame: None)
+    set_handler(SIGCHLD, lambda _number, _frame: None)
+    set_handler(SIGTERM, terminate)
+    set_wakeup_fd(waker, warn_on_full_buffer=False)
     loop.watch(woken, READ, wake)
     agent.reap()
 

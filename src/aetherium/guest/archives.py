@@ -2,12 +2,13 @@
 
 import os
 import stat
-import tarfile
 from collections.abc import Iterator
+from io import BytesIO
+from tarfile import BLOCKSIZE, PAX_FORMAT, RECORDSIZE, TarFile
 
 from aetherium.guest.globs import Patterns
 
-BUFFER = 256 * 1024
+CHUNK = 1 << 20
 
 
 def create(path: str, include: list[str], exclude: list[str], sink: int) -> None:
@@ -16,17 +17,15 @@ def create(path: str, include: list[str], exclude: list[str], sink: int) -> None
     Names are relative to `path`; a file has its own name. Only what matches `include` (if any) and not
     `exclude` goes in; sockets do not.
     """
-    wanted, unwanted = Patterns(include), Patterns(exclude)
-    with (
-        open(sink, "wb", buffering=0, closefd=False) as raw,
-        tarfile.open(fileobj=raw, mode="w|", bufsize=BUFFER, format=tarfile.PAX_FORMAT) as archive,
-    ):
-        if not stat.S_ISDIR(os.lstat(path).st_mode):
-            archive.add(path, os.path.basename(path), recursive=False)
-            return
+    writer = _Writer(sink)
+    if stat.S_ISDIR(os.lstat(path).st_mode):
+        wanted, unwanted = Patterns(include), Patterns(exclude)
         for name in _walk(path, unwanted):
             if not wanted or wanted.match(name):
-                _add(archive, os.path.join(path, name), name)
+                writer.add(os.path.join(path, name), name)
+    else:
+        writer.add(path, os.path.basename(path))
+    writer.finish()
 
 
 def _walk(top: str, unwanted: Patterns) -> Iterator[str]:
@@ -48,42 +47,53 @@ def _walk(top: str, unwanted: Patterns) -> Iterator[str]:
                 pending.append(relative)
 
 
-def _add(archive: tarfile.TarFile, path: str, name: str) -> None:
-    """Add one entry. A file that vanishes is left out; one that shrinks is filled up with zeros."""
-    try:
-        entry = archive.gettarinfo(path, name)
-    except FileNotFoundError:
-        return
-    if entry is None:
-        return  # a socket
-    if not entry.isreg():
-        archive.addfile(entry)
-        return
-    try:
-        file = open(path, "rb")
-    except FileNotFoundError:
-        return
-    with file:
-        archive.addfile(entry, _Padded(file.fileno(), entry.size))  # type: ignore[arg-type]  # read() is all it uses
+class _Writer:
+    """tarfile makes the headers; contents go from file to pipe inside the kernel."""
 
+    def __init__(self, sink: int) -> None:
+        self._sink = sink
+        # Knows users, groups and hard links; nothing is ever written to it.
+        self._headers = TarFile(fileobj=BytesIO(), mode="w", format=PAX_FORMAT)
+        self._size = 0
 
-class _Padded:
-    """A file of a promised size, whatever happens to it while it is read."""
+    def add(self, path: str, name: str) -> None:
+        """Add one entry. What vanishes is left out; a file that shrinks is filled up with zeros."""
+        try:
+            if stat.S_ISSOCK(os.lstat(path).st_mode):
+                return
+            entry = self._headers.gettarinfo(path, name)
+            fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW) if entry.isreg() else -1
+        except FileNotFoundError:
+            return
+        try:
+            self._write(entry.tobuf(PAX_FORMAT, "utf-8", "surrogateescape"))
+            if fd >= 0:
+                self._content(fd, entry.size)
+        finally:
+            if fd >= 0:
+                os.close(fd)
 
-    def __init__(self, fd: int, size: int) -> None:
-        self._fd = fd
-        self._left = size
+    def finish(self) -> None:
+        """The end of an archive: two empty blocks, and zeros up to a whole record."""
+        self._write(bytes(2 * BLOCKSIZE))
+        self._write(bytes(-self._size % RECORDSIZE))
 
-    def read(self, size: int) -> bytes:
-        size = min(size, self._left)
-        data = os.read(self._fd, size)
-        data += b"" if len(data) == size else self._rest(size - len(data))
-        self._left -= len(data)
-        return data
+    def _content(self, fd: int, size: int) -> None:
+        left = size
+        while left:
+            count = os.sendfile(self._sink, fd, None, min(left, CHUNK))
+            if count == 0:
+                break
+            left -= count
+        self._size += size - left
+        padding = left + -size % BLOCKSIZE
+        while padding:
+            piece = min(padding, CHUNK)
+            self._write(bytes(piece))
+            padding -= piece
 
-    def _rest(self, size: int) -> bytes:
-        pieces = b""
-        while len(pieces) < size:
-            piece = os.read(self._fd, size - len(pieces))
-            pieces += piece or bytes(size - len(pieces))
-        return pieces
+    def _write(self, data: bytes) -> None:
+        self._size += len(data)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(self._sink, view) :]

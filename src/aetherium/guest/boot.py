@@ -7,7 +7,7 @@ MOUNTS = (
     ("sysfs", "/sys"),
     ("devtmpfs", "/dev"),
     ("devpts", "/dev/pts"),
-    ("tmpfs", "/dev/shm"),
+    ("tmpfs", "/dev/shm"),  # noqa: S108  # a mount point, no temporary file
 )
 CGROUP = "/sys/fs/cgroup"
 

@@ -200,7 +200,8 @@ class Execution:
         sizes = [output.end for output in self.outputs] or [0, 0]
         return {
             "state": state, "code": None, "signal": None, "oom": False, "duration": 0.0,
-            "stdout": sizes[0], "stderr": sizes[1], "user": 0.0, "system": 0.0, "rss": 0, "error": "", "errno": "",
+            "stdout": sizes[0], "stderr": sizes[1], "user": 0.0, "system": 0.0, "rss": 0,
+            "error": "", "errno": "",
         }  # fmt: skip
 
     def status(self) -> "dict[str, Any]":

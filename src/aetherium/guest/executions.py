@@ -188,7 +188,7 @@ class ExecutionTable:
 
 
 def _check(spec: "dict[str, Any]") -> None:
-    """Refuse a spec of a wrong shape before anything was started. Raises TypeError, ValueError or KeyError."""
+    """Refuse a spec of a wrong shape before anything is started. Raises TypeError, ValueError or KeyError."""
     argv, env, limits = spec["argv"], spec["env"], spec["limits"]
     if not argv or type(argv) is not list or not all(type(word) is str for word in argv):
         raise TypeError("argv is no list of strings")

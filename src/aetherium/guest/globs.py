@@ -1,10 +1,10 @@
-"""Globs over paths relative to a directory: ``*`` and ``?`` stay within a name, ``**`` crosses directories."""
+"""Globs over relative paths: ``*`` and ``?`` stay within a name, ``**`` crosses directories."""
 
 import re
 
 
 class Patterns:
-    """Some globs. A glob without a slash matches at any depth, and one that names a directory all below it."""
+    """Some globs. Without a slash one matches at any depth; one that names a directory matches all below."""
 
     def __init__(self, globs: list[str]) -> None:
         self._expressions = [re.compile(_translate(glob)) for glob in globs]

@@ -5,14 +5,22 @@ means success.
 """
 
 import os
-from _signal import SIG_DFL, SIGCHLD, SIGINT, SIGKILL, SIGPIPE, SIGTERM, set_wakeup_fd
-from _signal import signal as set_handler
 from errno import EAGAIN, EINTR, EIO, errorcode
 
 from aetherium.guest.agent import Agent
 from aetherium.guest.connection import Handler, Stream
 from aetherium.guest.files import owner_of, path_of
 from aetherium.guest.loop import READ, WRITE
+from aetherium.guest.signals import (
+    SIG_DFL,
+    SIGCHLD,
+    SIGINT,
+    SIGKILL,
+    SIGPIPE,
+    SIGTERM,
+    set_handler,
+    set_wakeup_fd,
+)
 from aetherium.protocol.frames import DATA, EVENT
 from aetherium.protocol.pack import PackError, pack, unpack
 
@@ -233,7 +241,7 @@ def _run(work: "Callable[[int, int], None]", source: int, sink: int, report: int
         name = errorcode.get(error.errno or 0, "EIO")
         where = f": {error.filename!r}" if isinstance(error.filename, str) else ""
         _tell(report, name, f"{error.strerror or error}{where}")
-    except Exception as error:  # noqa: BLE001  # the end of a process: reported to the client
+    except Exception as error:  # the end of a process: reported to the client
         _tell(report, "EINVAL", f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)

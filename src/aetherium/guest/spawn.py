@@ -1,4 +1,4 @@
-"""Starting a process cheaply: vfork through the C function under `subprocess`, without importing that module."""
+"""Starting a process cheaply: vfork through the C function under `subprocess`, without that module."""
 
 import os
 from _posixsubprocess import fork_exec

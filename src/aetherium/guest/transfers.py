@@ -31,11 +31,7 @@ def read(_agent: Agent, stream: Stream, params: "dict[str, Any]") -> None:
     path = path_of(params)
     fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
     try:
-        kind = os.fstat(fd).st_mode
-        if modes.S_ISDIR(kind):
-            raise OSError(EISDIR, os.strerror(EISDIR), path)
-        if modes.S_ISFIFO(kind) or modes.S_ISSOCK(kind):
-            raise OSError(EINVAL, "a pipe cannot be read as a file", path)
+        _refuse_unreadable(os.fstat(fd).st_mode, path)
         if offset:
             os.lseek(fd, offset, os.SEEK_SET)
     except OSError:
@@ -43,6 +39,13 @@ def read(_agent: Agent, stream: Stream, params: "dict[str, Any]") -> None:
         raise
     stream.answer(_Reader(fd, length))
     stream.wake()
+
+
+def _refuse_unreadable(mode: int, path: str) -> None:
+    if modes.S_ISDIR(mode):
+        raise OSError(EISDIR, os.strerror(EISDIR), path)
+    if modes.S_ISFIFO(mode) or modes.S_ISSOCK(mode):
+        raise OSError(EINVAL, "a pipe cannot be read as a file", path)
 
 
 class _Reader(Handler):
@@ -137,7 +140,7 @@ class _Writer(Handler):
 
 
 class _Replacer(_Writer):
-    """Into a new file beside the old one, which it then replaces. Not synced: a VM's disk lives with the VM."""
+    """Into a new file beside the old one, which it then replaces. No sync: a VM's disk lives with the VM."""
 
     def __init__(self, path: str, mode: int | None, owner: User | None) -> None:
         directory, _, name = path.rpartition("/")

@@ -1,4 +1,4 @@
-"""Users and groups of the guest, from /etc/passwd and /etc/group. Read anew each time: commands change them."""
+"""Users and groups of the guest: /etc/passwd and /etc/group, read each time, since commands change them."""
 
 import os
 from errno import ENOENT
@@ -9,7 +9,8 @@ from aetherium.guest.spawn import User
 def lookup(wanted: str | None) -> User:
     """The user of that name or uid, optionally with ``:group``; None: whoever the agent is.
 
-    A uid without an entry is a user without a name, with / as home. Raises OSError (ENOENT) for an unknown name.
+    A uid without an entry is a user without a name, with / as home. Raises OSError (ENOENT) for an unknown
+    name.
     """
     me = os.geteuid()
     if not wanted:

@@ -4,9 +4,9 @@ A REQUEST carries ``[method, params]``; params is a map. Values below are those 
 ``{path, kind, size, mode, uid, gid, mtime_ns, target}``, `result` and `spec` for the maps that
 protocol/values.py makes from ExecutionResult and ExecutionSpec.
 
-==================  ============================================  ===============================================
+==================  ============================================  ============================================
 method              params                                        answer
-==================  ============================================  ===============================================
+==================  ============================================  ============================================
 ``ping``            {}                                            {}
 ``identify``        {hostname, machine_id, seed: bytes, time_ns}  {}
 ``metrics``         {}                                            map of the fields of GuestMetrics
@@ -14,12 +14,13 @@ method              params                                        answer
 ``exec.start``      {id, spec}                                    {pid}
 ``exec.attach``     {id, stdout, stderr, token: bytes}            EVENT {stdin}, OUTPUT…, then `result`; takes
                                                                   DATA and END as stdin
-``exec.run``        {id, spec, token: bytes, input: bytes,        start and attach in one; a command that cannot
-                    eof: bool}                                    be started answers with a failed `result`
+``exec.run``        {id, spec, token: bytes, input: bytes,        start and attach in one; what cannot be
+                    eof: bool}                                    started answers with a failed `result`
 ``exec.signal``     {id, signal}                                  {}
 ``exec.kill``       {id}                                          {}
 ``exec.resize``     {id, rows, columns}                           {}
-``exec.list``       {}                                            EVENT [{id, state, pid, stdout, stderr}…]…, {}
+``exec.list``       {}                                            EVENT [{id, state, pid, stdout, stderr}…]…,
+                                                                  then {}
 ``exec.forget``     {id}                                          {}
 ``file.read``       {path, offset, length | nil}                  DATA…, then {size: bytes sent}
 ``file.write``      {path, mode | nil, user | nil, offset | nil}  takes DATA…, END; then `stat`
@@ -29,13 +30,14 @@ method              params                                        answer
 ``file.move``       {source, target}                              {}
 ``file.remove``     {path, recursive}                             {}
 ``file.chmod``      {path, mode}                                  {}
-``file.watch``      {path}                                        EVENT {}, then EVENT {kind, path}… until RESET
+``file.watch``      {path}                                        EVENT {}, then EVENT {kind, path}… until
+                                                                  RESET
 ``archive.out``     {path, include: […], exclude: […]}            DATA…, then {}
 ``archive.in``      {path, user | nil}                            takes DATA…, END; then {}
-==================  ============================================  ===============================================
+==================  ============================================  ============================================
 
-EVENT {stdin} tells how many bytes of stdin the agent has taken from the writer that calls itself `token`: after
-a lost connection that writer goes on from there, so nothing is repeated and nothing is missing.
+EVENT {stdin} tells how many bytes of stdin the agent has taken from the writer that calls itself `token`:
+after a lost connection that writer goes on from there, so nothing is repeated and nothing is missing.
 
 A FAILURE carries ``{errno, message}``; errno is a symbolic name (``ENOENT``) or empty.
 """

@@ -1,6 +1,7 @@
-"""Domain values as control values and back, for the host and for fakes of the agent. Not imported by the agent.
+"""Domain values as control values and back, for the host and for fakes of the agent.
 
-The `*_from_wire` functions take what a guest sent, which is not trusted: a wrong shape raises ProtocolViolation.
+Not imported by the agent. The `*_from_wire` functions take what a guest sent, which is not trusted: a wrong
+shape raises ProtocolViolation.
 """
 
 from __future__ import annotations
@@ -171,8 +172,8 @@ def metrics_from_wire(value: Mapping[str, Any]) -> GuestMetrics:
     """Live facts."""
     seconds = ("uptime_s", "cpu_user_s", "cpu_system_s", "cpu_idle_s", "load_1m")
     counts = ("memory_total", "memory_available", "disk_total", "disk_free", "processes")
-    floats = {name: float(value[name]) for name in seconds}
-    return GuestMetrics(**floats, **{name: int(value[name]) for name in counts})
+    numbers: dict[str, Any] = {name: float(value[name]) for name in seconds}
+    return GuestMetrics(**numbers, **{name: int(value[name]) for name in counts})
 
 
 def info_to_wire(info: GuestInfo) -> dict[str, Any]:
