@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Literal
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.executions import ExecutionResult
@@ -56,6 +57,7 @@ class GitSource:
     url: str
     ref: str = ""
     depth: int | None = 1
+    kind: Literal["git"] = "git"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class DirectorySource:
 
     path: str
     uncommitted: bool = True
+    kind: Literal["directory"] = "directory"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ class BundleSource:
     path: str
     ref: str = ""
     patch: str = ""
+    kind: Literal["bundle"] = "bundle"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,8 +98,10 @@ class ArchiveSource:
 
     path: str
     strip: int = 0
+    kind: Literal["archive"] = "archive"
 
 
+# `kind` tells them apart where they are written down as JSON.
 JobSource = GitSource | DirectorySource | BundleSource | ArchiveSource
 
 
@@ -304,7 +310,8 @@ class JobEvent:
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """One job as recorded. `error_code` and `error` say why it could not be carried out."""
+    """One job as recorded. `error_code` and `error` say why it could not be carried out; `owner` is the
+    process that carries it out (see worker/owners.py)."""
 
     id: str
     spec: JobSpec
@@ -321,6 +328,7 @@ class Job:
     timings: tuple[PhaseTiming, ...] = ()
     error_code: str = ""
     error: str = ""
+    owner: str | None = None
 
     @property
     def exit_code(self) -> int:
