@@ -46,6 +46,7 @@ class GuestAttachment:
         self._params = params | {"token": os.urandom(8)}
         self._reached = [stdout_offset, stderr_offset]
         self._stream: Stream | None = None
+        self._detached = False
         self._lock = asyncio.Lock()
         self._result: ExecutionResult | None = None
         self._iterators = 0
@@ -57,20 +58,27 @@ class GuestAttachment:
 
     # -- life
 
-    async def open(self) -> None:
-        """Send the request."""
+    async def begin(self) -> None:
+        """Send the request for the first time."""
+        self._stdin.begin(await self.open())
+
+    async def open(self) -> Stream:
+        """Send the request, with the offsets reached. Raises ChannelClosed."""
+        if self._detached:
+            raise ChannelClosed("The execution is not followed any more.")
         connection = await self._connected()
         params = self._params | {"stdout": self._reached[0], "stderr": self._reached[1]}
-        self._stream = connection.open(self._method, params, window=WINDOW, on_credit=self._stdin.consumed)
+        stream = connection.open(self._method, params, window=WINDOW, on_credit=self._stdin.consumed)
+        self._stream = stream
+        return stream
 
     async def confirmed(self) -> None:
         """Wait until the agent follows. Raises GuestError (ENOENT) if there is no such execution."""
-        chunk = await self._next()
-        if chunk is not None:
-            self._keep(chunk)
+        self._keep(await self._next())
 
     def close(self) -> None:
         """Detach."""
+        self._detached = True
         if self._stream is not None:
             self._stream.close()
 
@@ -96,9 +104,7 @@ class GuestAttachment:
                 self._turn.clear()
                 await self._turn.wait()
                 continue
-            chunk = await self._next()
-            if chunk is not None:
-                self._keep(chunk)
+            self._keep(await self._next())
         return self._result
 
     # -- stdin
@@ -107,30 +113,34 @@ class GuestAttachment:
         """Send `data`; waits while the guest does not read (flow control)."""
         async with self._stdin_lock:
             for at in range(0, len(data), SEND_CHUNK):
-                stream = await self._sendable()
-                try:
-                    await self._stdin.send(stream, data[at : at + SEND_CHUNK])
-                except ChannelClosed:
-                    self._stdin.lost()  # it is in the log, and will be repeated
+                self._stdin.append(data[at : at + SEND_CHUNK])
+                while self._stdin.pending:
+                    stream = await self._sendable()
+                    try:
+                        await self._stdin.flush(stream)
+                    except ChannelClosed:
+                        continue  # what was not taken is in the log, and goes out on the next stream
 
     async def close_stdin(self) -> None:
         """Send end of file."""
         async with self._stdin_lock:
-            self._stdin.end(await self._sendable())
+            await self._sendable()
+            self._stdin.end()
 
     async def _sendable(self) -> Stream:
         """A stream on which stdin may go on: after a lost connection the agent first says how far it came."""
-        while self._stream is None or not self._stdin.synchronised:
-            if self._result is not None:
-                break
-            chunk = await self._next()
-            if chunk is not None:
-                self._keep(chunk)
-        if self._stream is None:
-            raise ChannelClosed("The execution is not attached.")
-        return self._stream
+        while True:
+            stream = self._stdin.stream
+            if stream is not None and (self._result is not None or not stream.failed):
+                return stream
+            async with self._lock:
+                # Somebody else may have read what this waits for, while they held the lock.
+                if self._stdin.stream is stream:
+                    self._keep(await self._step())
 
-    def _keep(self, chunk: OutputChunk) -> None:
+    def _keep(self, chunk: OutputChunk | None) -> None:
+        if chunk is None:
+            return
         self._unread.append(chunk)
         self._unread_bytes += len(chunk.data)
         while self._unread_bytes > KEPT_UNREAD:
@@ -146,23 +156,28 @@ class GuestAttachment:
     async def _next(self) -> OutputChunk | None:
         """The next piece of output; None when something else came (the result, or an event)."""
         async with self._lock:
-            if self._result is not None:
-                return None
-            stream = self._stream
-            try:
-                if stream is None:
-                    raise ChannelClosed("Not attached.")
-                item = await stream.next()
-                if item is None:
-                    self._result = result_from_wire(await stream.answer())
-                    self._turn.set()
-                    return None
-                return self._chunk(item, stream)
-            except ChannelClosed:
-                self._stream = None
-                self._stdin.lost()
-                await self.open()
-                return None
+            return await self._step()
+
+    async def _step(self) -> OutputChunk | None:
+        """With the lock held: take what comes next, and go on with a new stream when this one is lost."""
+        if self._result is not None:
+            return None
+        stream = self._stream
+        if stream is None:
+            await self.open()
+            return None
+        try:
+            item = await stream.next()
+            if item is None:
+                self._result = result_from_wire(await stream.answer())
+        except ChannelClosed:
+            self._stream = None
+            self._stdin.lost()
+            return None
+        if item is not None:
+            return self._chunk(item, stream)
+        self._turn.set()
+        return None
 
     def _chunk(self, item: Item, stream: Stream) -> OutputChunk | None:
         if item.kind == f.EVENT:

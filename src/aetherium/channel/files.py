@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aetherium.channel.connection import Connection
 from aetherium.channel.streams import Stream, decoded
@@ -15,9 +15,10 @@ from aetherium.protocol import frames as f
 from aetherium.protocol import messages as m
 from aetherium.protocol.values import event_from_wire, stat_from_wire
 
+T = TypeVar("T")
 WINDOW = 512 * 1024
 # A list of everything in a huge directory must not fill the host.
-MAX_LISTED_BYTES = 64 << 20
+MAX_LISTED_BYTES = 32 << 20
 
 
 class GuestFiles(ABC):
@@ -29,19 +30,17 @@ class GuestFiles(ABC):
     @abstractmethod
     async def _call(self, method: str, params: dict[str, Any], *, repeat: bool = True) -> Any: ...
 
-    async def _entries(self, method: str, params: dict[str, Any]) -> list[Any]:
+    async def _entries(self, method: str, params: dict[str, Any], convert: Callable[[Any], T]) -> list[T]:
         """All entries of an answer that comes in batches. Raises LimitExceeded."""
-        entries: list[Any] = []
+        entries: list[T] = []
         size = 0
         with (await self._connected()).open(method, params, window=WINDOW) as stream:
             while (item := await stream.next()) is not None:
-                batch = decoded(item.payload)
                 size += len(item.payload)
-                if not isinstance(batch, list):
-                    raise ProtocolViolation("The guest sent something else than a list.")
                 if size > MAX_LISTED_BYTES:
                     raise LimitExceeded(f"{method} has more than {MAX_LISTED_BYTES} bytes of entries.")
-                entries += batch
+                # Converted at once: what is no entry can be a hundred times as large as it was packed.
+                entries += [convert(entry) for entry in _batch(item.payload)]
         return entries
 
     async def read(self, path: str, *, offset: int = 0, length: int | None = None) -> AsyncIterator[bytes]:
@@ -52,11 +51,14 @@ class GuestFiles(ABC):
                 with (await self._connected()).open(m.FILE_READ, rest, window=WINDOW) as stream:
                     while (item := await stream.next()) is not None:
                         offset += len(item.payload)
-                        length = None if length is None else length - len(item.payload)
+                        if length is not None:
+                            length -= len(item.payload)
+                            if length < 0:
+                                raise ProtocolViolation("The guest sent more than was asked for.")
                         yield item.payload
                     return
             except ChannelClosed:
-                await self._connected()
+                continue  # `_connected` gives up when there is nobody any more
 
     async def write(
         self,
@@ -78,7 +80,7 @@ class GuestFiles(ABC):
 
     async def list(self, path: str) -> Sequence[FileStat]:
         """The entries of a directory, by name."""
-        found = [stat_from_wire(entry) for entry in await self._entries(m.FILE_LIST, {"path": path})]
+        found = await self._entries(m.FILE_LIST, {"path": path}, stat_from_wire)
         return sorted(found, key=lambda stat: stat.path)
 
     async def mkdir(
@@ -104,8 +106,11 @@ class GuestFiles(ABC):
     async def watch(self, path: str) -> AsyncIterator[AsyncIterator[FileEvent]]:
         """Changes under `path`; entering waits until the watch is in place."""
         with (await self._connected()).open(m.FILE_WATCH, {"path": path}) as stream:
-            await stream.next()
-            async with aclosing(_events(stream)) as events:
+            # The first event only says that the watch is in place; others may have come with it.
+            first = await stream.next()
+            if first is None:
+                raise ProtocolViolation("The guest ended a watch before it began.")
+            async with aclosing(_events(stream, _batch(first.payload)[1:])) as events:
                 yield events
 
     async def archive_out(
@@ -136,7 +141,9 @@ async def _upload(stream: Stream, data: AsyncIterable[bytes] | bytes) -> Any:
     return await stream.answer()
 
 
-async def _events(stream: Stream) -> AsyncGenerator[FileEvent, None]:
+async def _events(stream: Stream, first: list[Any]) -> AsyncGenerator[FileEvent, None]:
+    for value in first:
+        yield event_from_wire(value)
     while (item := await stream.next()) is not None:
         if item.kind != f.EVENT:
             raise ProtocolViolation("The guest sent something else than an event.")
@@ -146,4 +153,6 @@ async def _events(stream: Stream) -> AsyncGenerator[FileEvent, None]:
 
 def _batch(payload: bytes) -> list[Any]:
     value = decoded(payload)
-    return value if isinstance(value, list) else [value]
+    if not isinstance(value, list):
+        raise ProtocolViolation("The guest sent something else than a list.")
+    return value

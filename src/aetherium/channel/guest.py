@@ -23,10 +23,13 @@ from aetherium.domain.guest import (
     OutputStream,
 )
 from aetherium.protocol import messages as m
-from aetherium.protocol.values import metrics_from_wire, spec_to_wire, status_from_wire
+from aetherium.protocol.values import metrics_from_wire, pid_from_wire, spec_to_wire, status_from_wire
 
 # How long a lost connection may take to come back before calls fail.
 RECONNECT_S = 2.0
+# A guest that hangs up this often within this time is not worth another attempt.
+MAX_RECONNECTS = 20
+HASTE_S = 10.0
 # Stdin up to this size travels with the request.
 INLINE_STDIN = 32 * 1024
 OUTPUT_CAP = 16 << 20
@@ -37,10 +40,11 @@ class ChannelGuest(GuestFiles):
 
     def __init__(self, endpoints: Sequence[GuestEndpoint], connection: Connection, info: GuestInfo) -> None:
         self._endpoints = tuple(endpoints)
-        self._connection: Connection | None = connection
+        self._connection = connection
         self._info = info
         self._closed = False
         self._dialing = asyncio.Lock()
+        self._reconnects: list[float] = []
 
     @property
     def info(self) -> GuestInfo:
@@ -49,30 +53,34 @@ class ChannelGuest(GuestFiles):
     @property
     def lost(self) -> asyncio.Event:
         """Set when the present connection is over (the next call makes a new one)."""
-        if self._connection is None:
-            event = asyncio.Event()
-            event.set()
-            return event
         return self._connection.lost
 
     async def close(self) -> None:
         """Close the connection; executions go on."""
         self._closed = True
-        if self._connection is not None:
-            self._connection.close()
+        self._connection.close()
 
     async def _connected(self) -> Connection:
         """A living connection, made anew if need be. Raises ChannelClosed."""
         if self._closed:
             raise ChannelClosed("This connection to the guest was closed.")
-        if self._connection is not None and self._connection.error is None:
+        if self._connection.error is None:
             return self._connection
         async with self._dialing:
-            if self._connection is None or self._connection.error is not None:
-                self._connection, self._info = await dial(
-                    self._endpoints, timeout_s=RECONNECT_S, patient=False
-                )
+            if self._connection.error is not None:
+                await self._reconnect()
             return self._connection
+
+    async def _reconnect(self) -> None:
+        """Raises ChannelClosed when there is nobody, or somebody who hangs up again and again."""
+        now = asyncio.get_running_loop().time()
+        self._reconnects = [when for when in self._reconnects if now - when < HASTE_S]
+        if len(self._reconnects) >= MAX_RECONNECTS:
+            raise ChannelClosed(
+                f"The connection to the guest was lost {MAX_RECONNECTS} times within {HASTE_S:g} seconds."
+            )
+        self._reconnects.append(now)
+        self._connection, self._info = await dial(self._endpoints, timeout_s=RECONNECT_S, patient=False)
 
     async def _call(self, method: str, params: dict[str, Any], *, repeat: bool = True) -> Any:
         """One request with a plain answer. With `repeat` it is sent once more after a lost connection."""
@@ -117,8 +125,7 @@ class ChannelGuest(GuestFiles):
 
     async def start(self, execution_id: str, spec: ExecutionSpec) -> int:
         """Start a command; its pid."""
-        answer = await self._call(m.EXEC_START, {"id": execution_id, "spec": spec_to_wire(spec)})
-        return int(answer["pid"])
+        return pid_from_wire(await self._call(m.EXEC_START, {"id": execution_id, "spec": spec_to_wire(spec)}))
 
     @asynccontextmanager
     async def attach(
@@ -133,7 +140,7 @@ class ChannelGuest(GuestFiles):
             stderr_offset=stderr_offset,
         )
         try:
-            await attachment.open()
+            await attachment.begin()
             await attachment.confirmed()
             yield attachment
         finally:
@@ -150,7 +157,7 @@ class ChannelGuest(GuestFiles):
         params = {"id": execution_id, "spec": spec_to_wire(spec), "input": stdin, "eof": eof}
         attachment = GuestAttachment(self._connected, m.EXEC_RUN, params)
         try:
-            await attachment.open()
+            await attachment.begin()
             yield attachment
         finally:
             attachment.close()
@@ -164,13 +171,14 @@ class ChannelGuest(GuestFiles):
         """
         inline = len(stdin) <= INLINE_STDIN
         first = stdin if inline else b""
-        async with (
-            self.launch(execution_id, spec, stdin=first, eof=inline) as attachment,
-            asyncio.TaskGroup() as group,
-        ):
-            if not inline:
-                group.create_task(_feed(attachment, stdin))
-            collected = await self._collect(execution_id, attachment, output_cap)
+        async with self.launch(execution_id, spec, stdin=first, eof=inline) as attachment:
+            try:
+                async with asyncio.TaskGroup() as group:
+                    if not inline:
+                        group.create_task(_feed(attachment, stdin))
+                    collected = await self._collect(execution_id, attachment, output_cap)
+            except ExceptionGroup as errors:
+                raise errors.exceptions[0] from errors
             return await attachment.result(), *collected
 
     async def _collect(self, execution_id: str, attachment: GuestAttachment, cap: int) -> tuple[bytes, bytes]:
@@ -200,7 +208,7 @@ class ChannelGuest(GuestFiles):
 
     async def executions(self) -> Sequence[ExecutionStatus]:
         """All executions that the agent still knows."""
-        return [status_from_wire(entry) for entry in await self._entries(m.EXEC_LIST, {})]
+        return await self._entries(m.EXEC_LIST, {}, status_from_wire)
 
     async def forget(self, execution_id: str) -> None:
         """Drop an ended execution."""

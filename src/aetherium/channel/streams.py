@@ -63,6 +63,11 @@ class Stream:
             self._connection.reset(self._id)
             self.settle(ChannelClosed("The stream was closed before its answer."))
 
+    @property
+    def failed(self) -> bool:
+        """Whether it is over without an answer."""
+        return self._error is not None
+
     # -- consuming
 
     async def next(self) -> Item | None:
@@ -78,7 +83,7 @@ class Stream:
             self._changed.clear()
             await self._changed.wait()
         item = self._items.popleft()
-        self._grant(len(item.payload))
+        self._grant(f.cost(item.payload))
         return item
 
     async def answer(self) -> Any:
@@ -103,25 +108,26 @@ class Stream:
         """
         view = memoryview(data)
         while view:
-            while self._credit <= 0 and not self.finished:
-                self._changed.clear()
-                await self._changed.wait()
-            if self._error is not None:
-                raise self._error
-            if self.finished:
+            room = await self.room()
+            if not room:
                 return
-            size = min(len(view), self._credit, SEND_CHUNK)
-            self._credit -= size
-            self._connection.send(f.DATA, self._id, bytes(view[:size]))
-            view = view[size:]
-            await self._connection.drain()
+            self.send_now(bytes(view[:room]))
+            view = view[room:]
 
-    def send_again(self, data: bytes) -> None:
-        """Send at once what an earlier stream had sent in vain: it fits into the initial credit."""
-        while data and not self.finished:
-            self._credit -= len(data[:SEND_CHUNK])
-            self._connection.send(f.DATA, self._id, data[:SEND_CHUNK])
-            data = data[SEND_CHUNK:]
+    async def room(self) -> int:
+        """Wait until bytes may be sent; how many: 0 once it was answered. Raises what it failed with."""
+        await self._connection.drain()
+        while self._credit <= 0 and not self.finished:
+            self._changed.clear()
+            await self._changed.wait()
+        if self._error is not None:
+            raise self._error
+        return 0 if self.finished else min(self._credit, SEND_CHUNK)
+
+    def send_now(self, piece: bytes) -> None:
+        """Send a piece for which there is room."""
+        self._credit -= len(piece)
+        self._connection.send(f.DATA, self._id, piece)
 
     def end(self) -> None:
         """No more bytes will be sent."""
@@ -133,7 +139,7 @@ class Stream:
     def receive(self, kind: int, flags: int, payload: bytes) -> None:
         """A frame of this stream. Raises ProtocolViolation."""
         if kind in (f.DATA, f.OUTPUT, f.EVENT):
-            self._window -= len(payload)
+            self._window -= f.cost(payload)
             if self._window < 0 or not payload:
                 raise ProtocolViolation(f"The guest sent more than it had credit for on stream {self._id}.")
             self._items.append(Item(kind, flags, payload))
@@ -178,6 +184,6 @@ def decoded(payload: bytes) -> Any:
         raise ProtocolViolation(f"The guest sent a malformed value: {error}.") from error
 
 
-def request(method: str, params: dict[str, Any]) -> bytes:
+def request(method: str, params: dict[str, Any], window: int) -> bytes:
     """The message of a REQUEST."""
-    return pack([method, params])
+    return pack([method, params, window])

@@ -7,7 +7,7 @@ import os
 import sys
 from errno import EACCES
 
-from aetherium.guest.agent import Agent, read_text
+from aetherium.guest.agent import Agent
 from aetherium.guest.launch import AGENT_OOM_SCORE, set_oom_score
 from aetherium.guest.loop import READ, Loop
 from aetherium.guest.signals import (
@@ -48,11 +48,17 @@ def main(arguments: list[str] | None = None) -> int:
     agent.executions.budget.limit = max(agent.executions.budget.limit, memory // 8 if init else 64 << 20)
     set_oom_score(AGENT_OOM_SCORE)
     _handle_signals(loop, agent, init=init)
-    for place in places:
-        _listen(loop, agent, place)
+    try:
+        for place in places:
+            _listen(loop, agent, place)
+    except OSError as error:
+        sys.stderr.write(f"aetherium: cannot listen at {place}: {error}\n")
+        return 1
     sys.stderr.write("aetherium: agent ready\n")
     loop.run()
     agent.executions.kill_all(SIGKILL)
+    for place in places:
+        _leave(place)
     return 0
 
 
@@ -117,6 +123,14 @@ def _handle_signals(loop: Loop, agent: Agent, *, init: bool) -> None:
     agent.reap()
 
 
+def _leave(place: str) -> None:
+    kind, _, path = place.partition(":")
+    if kind == "unix":
+        from aetherium.guest.sockets import remove
+
+        remove(path)
+
+
 def _listen(loop: Loop, agent: Agent, place: str) -> None:
     kind, _, rest = place.partition(":")
     if kind == "virtio":
@@ -130,8 +144,6 @@ def _listen(loop: Loop, agent: Agent, place: str) -> None:
     else:
         raise OSError(EACCES, f"unknown transport {kind!r}; use unix, tcp, vsock or virtio")
 
-
-__all__ = ["main", "read_text"]
 
 if __name__ == "__main__":
     sys.exit(main())

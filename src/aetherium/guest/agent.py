@@ -1,6 +1,7 @@
 """The agent: what it knows of itself, and which function answers which request."""
 
 import os
+import sys
 from errno import ENOSYS
 
 from aetherium.guest.connection import HEARTBEAT_S, Connection, Stream
@@ -109,7 +110,11 @@ class Agent:
     def _after_turn(self) -> bool:
         busy = False
         for connection in tuple(self.connections):
-            busy = connection.flush() or busy
+            try:
+                busy = connection.flush() or busy
+            except Exception as error:
+                sys.stderr.write(f"aetherium: connection: {error!r}\n")
+                connection.lose()
         return busy
 
     def _heartbeat(self) -> None:

@@ -1,7 +1,7 @@
 """A client that follows an execution: output out as credit allows, stdin in, the result at the end."""
 
 from aetherium.guest.connection import Handler
-from aetherium.protocol.frames import EVENT, FLAG_STDERR, OUTPUT
+from aetherium.protocol.frames import EVENT, FLAG_STDERR, OUTPUT, cost
 from aetherium.protocol.pack import pack
 
 TYPE_CHECKING = False
@@ -15,14 +15,15 @@ class Attachment(Handler):
     """Answers exec.attach and exec.run.
 
     Attributes:
+        writer: the client's name, kept over lost connections.
         consumed: offsets up to which the client has consumed stdout and stderr.
     """
 
     def __init__(self, execution: "Execution", stdout: int, stderr: int, writer: bytes) -> None:
         self._execution = execution
-        self._writer = writer
+        self.writer = writer
         self._sent = [max(0, stdout), max(0, stderr)]
-        self._unacknowledged: list[tuple[int, int, int]] = []  # channel, payload size, offset after it
+        self._unacknowledged: list[tuple[int, int, int]] = []  # cost, channel (-1: none), offset after it
         self._freed = 0
         self._turn = 0
         self.consumed = list(self._sent)
@@ -30,12 +31,14 @@ class Attachment(Handler):
 
     def begin(self) -> None:
         """The stream is there: say how far stdin has come, and follow."""
-        self.stream.send(EVENT, pack({"stdin": self._execution.stdin.taken(self._writer)}))
+        taken = pack({"stdin": self._execution.stdin.taken(self.writer)})
+        self._unacknowledged.append((cost(taken), -1, 0))
+        self.stream.send(EVENT, taken)
         self._execution.follow(self)
 
     def data(self, payload: bytes) -> None:
         """Stdin."""
-        self._execution.stdin.write(self._writer, payload, self.stream)
+        self._execution.stdin.write(self.writer, payload, self.stream)
 
     def end(self) -> None:
         """End of stdin."""
@@ -45,14 +48,13 @@ class Attachment(Handler):
         """The client has consumed the oldest frames: what they held need not be kept for it."""
         self._freed += count
         done = 0
-        for channel, size, offset in self._unacknowledged:
+        for size, channel, offset in self._unacknowledged:
             if self._freed < size:
                 break
             self._freed -= size
-            self.consumed[channel] = offset
+            if channel >= 0:
+                self.consumed[channel] = offset
             done += 1
-        if not self._unacknowledged[done:]:
-            self._freed = 0  # credit beyond what was sent only widens the window
         del self._unacknowledged[:done]
         self._execution.resume()
 
@@ -79,7 +81,7 @@ class Attachment(Handler):
         offset, data = outputs[channel].slice(self._sent[channel], room)
         self._sent[channel] = offset + len(data)
         payload = offset.to_bytes(OFFSET_SIZE, "big") + data
-        self._unacknowledged.append((channel, len(payload), self._sent[channel]))
+        self._unacknowledged.append((cost(payload), channel, self._sent[channel]))
         self.stream.send(OUTPUT, payload, FLAG_STDERR if channel else 0)
         return True
 

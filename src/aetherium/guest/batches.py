@@ -1,7 +1,7 @@
 """Answers with many entries: EVENT frames of some entries each, as credit allows."""
 
 from aetherium.guest.connection import Handler
-from aetherium.protocol.frames import EVENT, INITIAL_CREDIT
+from aetherium.protocol import frames as f
 from aetherium.protocol.pack import pack
 
 TYPE_CHECKING = False
@@ -21,18 +21,13 @@ class Batches(Handler):
 
     def pump(self) -> bool:
         """One batch."""
-        if not self._ready:
-            try:
-                self._ready = self._next()
-            except OSError as error:
-                self.stream.fail(error)
-                return False
+        self._ready = self._ready or self._next()
         if not self._ready:
             self.stream.respond({})
             return False
-        if self.stream.credit < len(self._ready):
+        if self.stream.credit < f.cost(self._ready):
             return False
-        self.stream.send(EVENT, self._ready)
+        self.stream.send(f.EVENT, self._ready)
         self._ready = b""
         return True
 
@@ -44,4 +39,4 @@ class Batches(Handler):
             size += len(pack(entry))
             if size >= BATCH_SIZE:
                 break
-        return pack(batch)[: INITIAL_CREDIT if batch else 0]
+        return pack(batch) if batch else b""

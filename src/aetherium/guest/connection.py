@@ -5,6 +5,7 @@ a wrong request is answered with FAILURE.
 """
 
 import os
+import sys
 from errno import EAGAIN, EINTR, errorcode
 from time import monotonic
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 HIGH_WATER = 256 * 1024
 CHUNK = 32 * 1024
 MAX_STREAMS = 1024
+MAX_CREDIT = 1 << 40
 HEARTBEAT_S = 5.0
 DEAD_S = 30.0
 READ_SIZE = 128 * 1024
@@ -42,7 +44,7 @@ class Handler:
         """The host has consumed so many bytes."""
 
     def pump(self) -> bool:
-        """Send one chunk; True if there is more to send right now."""
+        """Send one chunk; True if there is more to send right now. An OSError fails the stream."""
         return False
 
     def closed(self, clean: bool) -> None:
@@ -54,10 +56,10 @@ class Stream:
 
     __slots__ = ("connection", "credit", "handler", "id", "open", "window")
 
-    def __init__(self, connection: "Connection", stream: int) -> None:
+    def __init__(self, connection: "Connection", stream: int, credit: int = f.INITIAL_CREDIT) -> None:
         self.connection = connection
         self.id = stream
-        self.credit = f.INITIAL_CREDIT  # what we may send
+        self.credit = credit  # what we may send
         self.window = f.INITIAL_CREDIT  # what the host may send
         self.handler = Handler()
         self.open = True
@@ -88,12 +90,12 @@ class Stream:
             self.connection.send(kind, self.id, pack(value))
 
     def room(self) -> int:
-        """Bytes that may be sent now."""
-        return min(self.credit, CHUNK) if self.open else 0
+        """Bytes that may be sent now, in one frame."""
+        return min(self.credit, CHUNK) if self.open and self.credit >= f.LEAST_COST else 0
 
     def send(self, kind: int, payload: bytes, flags: int = 0) -> None:
         """A frame that counts against credit; the caller has looked at `room`."""
-        self.credit -= len(payload)
+        self.credit -= f.cost(payload)
         self.connection.send(kind, self.id, payload, flags)
 
     def grant(self, count: int) -> None:
@@ -106,6 +108,16 @@ class Stream:
         """The handler has something to send."""
         if self.open:
             self.connection.ready[self.id] = self
+
+
+def parse_request(message: bytes) -> "tuple[str, dict[str, Any], int]":
+    """(method, params, window) of a REQUEST. Raises ValueError or TypeError."""
+    method, params, window = unpack(message)
+    if type(method) is not str or type(params) is not dict or type(window) is not int:
+        raise PackError("expected [method, params, window]")
+    if not f.INITIAL_CREDIT <= window <= MAX_CREDIT:
+        raise PackError(f"a window of {window} bytes")
+    return method, params, window
 
 
 class Connection:
@@ -148,8 +160,8 @@ class Connection:
             self._read()
         while self.ready and len(self._out) < HIGH_WATER:
             stream = self.ready.pop(next(iter(self.ready)))
-            if stream.open and stream.handler.pump() and stream.open:
-                self.ready[stream.id] = stream
+            if stream.open and self._guarded(stream, stream.handler.pump):
+                stream.wake()
         if self._out and self._fd >= 0:
             self._write()
         return self._more or (bool(self.ready) and len(self._out) < HIGH_WATER)
@@ -162,7 +174,7 @@ class Connection:
                 del out[:count]
         except OSError as error:
             if error.errno not in (EAGAIN, EINTR):
-                self._lost()
+                self.lose()
                 return
         if not self._port:
             self._want(READ | WRITE if out else READ)
@@ -179,7 +191,7 @@ class Connection:
 
     def _event(self, events: int) -> None:
         if events & GONE and not events & READ:
-            self._lost()
+            self.lose()
         elif events & READ or self._port:
             self._read()
 
@@ -193,10 +205,10 @@ class Connection:
             data = os.read(self._fd, READ_SIZE)
         except OSError as error:
             if error.errno not in (EAGAIN, EINTR):
-                self._lost()
+                self.lose()
             return
         if not data:
-            self._lost()
+            self.lose()
             return
         self._more = self._port
         self._heard = monotonic()
@@ -215,7 +227,20 @@ class Connection:
         else:
             stream = self.streams.get(stream_id)
             if stream is not None:
-                self._stream_frame(stream, kind, payload)
+                self._guarded(stream, lambda: self._stream_frame(stream, kind, payload))
+
+    def _guarded(self, stream: Stream, action: "Callable[[], Any]") -> "Any":
+        """What goes wrong while a stream is handled ends that stream and nothing else."""
+        try:
+            return action()
+        except OSError as error:
+            self._drop(stream, clean=True)
+            stream.fail(error)
+        except Exception as error:
+            sys.stderr.write(f"aetherium: stream {stream.id}: {error!r}\n")
+            self._drop(stream, clean=True)
+            stream.fail("EIO", f"the agent failed: {error!r}")
+        return None
 
     def _stream_frame(self, stream: Stream, kind: int, payload: bytes) -> None:
         if kind == f.DATA:
@@ -229,7 +254,7 @@ class Connection:
             stream.handler.end()
         elif kind == f.CREDIT and len(payload) == 4:
             count = int.from_bytes(payload, "big")
-            stream.credit = min(stream.credit + count, 1 << 40)
+            stream.credit = min(stream.credit + count, MAX_CREDIT)
             stream.handler.credited(count)
             stream.wake()
         elif kind == f.RESET:
@@ -239,7 +264,10 @@ class Connection:
 
     def _drop(self, stream: Stream, *, clean: bool) -> None:
         handler, stream.handler = stream.handler, Handler()
-        handler.closed(clean)
+        try:
+            handler.closed(clean)
+        except OSError as error:
+            sys.stderr.write(f"aetherium: stream {stream.id}: {error}\n")
 
     def _hello(self, payload: bytes) -> None:
         try:
@@ -272,14 +300,13 @@ class Connection:
             stream.fail("EMFILE", f"more than {MAX_STREAMS} streams")
             return
         self.streams[stream_id] = stream
+        self._guarded(stream, lambda: self._dispatch(stream, message))
+
+    def _dispatch(self, stream: Stream, message: bytes) -> None:
         try:
-            method, params = unpack(message)
-            if type(method) is not str or type(params) is not dict:
-                raise PackError("expected [method, params]")
+            method, params, stream.credit = parse_request(message)
             self._agent.dispatch(stream, method, params)
-        except OSError as error:
-            stream.fail(error)
-        except (PackError, KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError) as error:
             stream.fail("EINVAL", f"malformed request: {error!r}")
 
     # -- life
@@ -288,7 +315,7 @@ class Connection:
         """Called every HEARTBEAT_S: ask a silent client, drop a dead one."""
         silent = monotonic() - self._heard
         if self._nonce and silent > DEAD_S:
-            self._lost()
+            self.lose()
         elif self._nonce and silent >= HEARTBEAT_S:
             self.send(f.PING, 0, b"agent")
 
@@ -301,7 +328,7 @@ class Connection:
             stream.open = False
             self._drop(stream, clean=False)
 
-    def _lost(self) -> None:
+    def lose(self) -> None:
         """The client is gone: a port waits for the next one, a socket is closed."""
         self._end_streams()
         self._decoder.reset()

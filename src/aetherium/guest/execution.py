@@ -25,6 +25,7 @@ GRACE_S = 2.0
 STRAGGLER_S = 0.1
 # After its connection was lost, a client's place is kept this long: the writer waits and nothing is dropped.
 LINGER_S = 10.0
+MAX_ERROR = 1000
 
 
 class Execution:
@@ -66,7 +67,7 @@ class Execution:
 
         where = f": {error.filename!r}" if error.filename else ""
         self.result = self._describe("failed") | {
-            "error": f"{error.strerror or error}{where}",
+            "error": f"{error.strerror or error}{where}"[:MAX_ERROR],
             "errno": errorcode.get(error.errno or 0, ""),
         }
 
@@ -81,8 +82,10 @@ class Execution:
     # -- followers
 
     def follow(self, attachment: "Attachment") -> None:
-        """Somebody follows the output. Whoever was cut off before is back, or will not be missed."""
-        self.attachments = [each for each in self.attachments if each.connected]
+        """Somebody follows the output. If they were cut off before, their old place is given up."""
+        self.attachments = [
+            each for each in self.attachments if each.connected or each.writer != attachment.writer
+        ]
         self.attachments.append(attachment)
         self.resume()
 

@@ -19,6 +19,7 @@ MAX_ENDED = 512
 MAX_RUNNING = 4096
 LEAST_BUDGET = 16 << 20
 SWEEP_S = 10.0
+MAX_TOKEN = 64
 
 
 class ExecutionTable:
@@ -50,20 +51,19 @@ class ExecutionTable:
 
     def run(self, stream: Stream, params: "dict[str, Any]") -> None:
         """exec.run"""
-        token = params["token"]
+        (stdout, stderr, token), first = _place(params), params["input"]
+        if type(first) is not bytes:
+            raise TypeError("input")
         execution = self._get_or_launch(params)
-        self._answer(stream, Attachment(execution, 0, 0, token))
-        if params["input"] and not execution.stdin.taken(token):
-            execution.stdin.write(token, params["input"], None)
+        if first and not execution.stdin.taken(token):
+            execution.stdin.write(token, first, None)
         if params["eof"]:
             execution.stdin.finish()
+        self._answer(stream, Attachment(execution, stdout, stderr, token))
 
     def attach(self, stream: Stream, params: "dict[str, Any]") -> None:
         """exec.attach"""
-        execution = self._get(params)
-        token = params["token"]
-        attachment = Attachment(execution, int(params["stdout"]), int(params["stderr"]), token)
-        self._answer(stream, attachment)
+        self._answer(stream, Attachment(self._get(params), *_place(params)))
 
     def signal(self, stream: Stream, params: "dict[str, Any]") -> None:
         """exec.signal"""
@@ -185,6 +185,19 @@ class ExecutionTable:
         self._unswept = [each for each in self._unswept if not each.remove_cgroup()]
         if self._unswept:
             self._loop.later(SWEEP_S, self._sweep)
+
+
+def _place(params: "dict[str, Any]") -> tuple[int, int, bytes]:
+    """Where a client is: offsets in stdout and stderr, and its name. Raises TypeError or KeyError."""
+    stdout, stderr, token = params["stdout"], params["stderr"], params["token"]
+    if (
+        type(stdout) is not int
+        or type(stderr) is not int
+        or type(token) is not bytes
+        or len(token) > MAX_TOKEN
+    ):
+        raise TypeError("stdout, stderr or token")
+    return stdout, stderr, token
 
 
 def _check(spec: "dict[str, Any]") -> None:

@@ -22,7 +22,7 @@ from aetherium.guest.signals import (
     set_wakeup_fd,
 )
 from aetherium.protocol.frames import DATA, EVENT
-from aetherium.protocol.pack import PackError, pack, unpack
+from aetherium.protocol.pack import PackError, pack, pack_list, unpack
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,15 +86,21 @@ class Helper(Handler):
 
     def __init__(self, agent: Agent, work: "Callable[[int, int], None]") -> None:
         self._agent = agent
-        source, self._input = os.pipe()
-        self._output, sink = os.pipe()
-        self._report, report = os.pipe()
+        opened: list[int] = []
+        try:
+            for _ in range(3):
+                opened += os.pipe()
+            self._pid = os.fork()
+        except OSError:
+            for fd in opened:
+                os.close(fd)
+            raise
+        source, self._input, self._output, sink, self._report, report = opened
         self._pending = bytearray()
         self._ended = False
         self._eof = False
         self._status: int | None = None
         self._readable = False
-        self._pid = os.fork()
         if self._pid == 0:
             _run(work, source, sink, report)
         for fd in (source, sink, report):
@@ -207,23 +213,29 @@ class Helper(Handler):
 
 
 class Watcher(Helper):
-    """A child whose output is packed events, each with its length before it."""
+    """A child whose output is packed events, each with its length before it. They go out as lists."""
 
     def __init__(self, agent: Agent, work: "Callable[[int, int], None]") -> None:
         self._partial = bytearray()
         super().__init__(agent, work)
 
     def held(self) -> int:
-        return len(self._partial)
+        # A list of n events is at most a byte longer than they were with their lengths.
+        return len(self._partial) + 1
 
     def emit(self, data: bytes) -> None:
         self._partial += data
-        while len(self._partial) >= 4:
-            size = int.from_bytes(self._partial[:4], "big")
-            if len(self._partial) < 4 + size:
+        events = []
+        at = 0
+        while len(self._partial) - at >= 4:
+            end = at + 4 + int.from_bytes(self._partial[at : at + 4], "big")
+            if end > len(self._partial):
                 break
-            self.stream.send(EVENT, bytes(self._partial[4 : 4 + size]))
-            del self._partial[: 4 + size]
+            events.append(bytes(self._partial[at + 4 : end]))
+            at = end
+        del self._partial[:at]
+        if events:
+            self.stream.send(EVENT, pack_list(events))
 
 
 def _run(work: "Callable[[int, int], None]", source: int, sink: int, report: int) -> None:

@@ -49,7 +49,7 @@ def launch(spec: "dict[str, Any]", cgroup_parent: str, cgroup_name: str) -> Laun
         stdio = _descriptors(launched, theirs, user, terminal, stdin=spec["stdin"])
         acquire = _acquire_terminal if terminal else None
         with _Confined(launched.cgroup, spec["limits"]) as confined:
-            launched.pid = spawn(spec["argv"], env, cwd, user, umask, stdio, acquire)
+            launched.pid = spawn(spec["argv"], env, cwd, user, umask, stdio, confined.failure, acquire)
             confined.started(launched.pid)
     except BaseException:
         launched.close()
@@ -116,15 +116,19 @@ class _Confined:
         self._cgroup = cgroup
         self._limits = limits
         self._saved: list[tuple[int, tuple[int, int]]] = []
+        self.failure = (-1, -1)  # a pipe for spawn: once the limits are lowered, none can be made
 
     def __enter__(self) -> "_Confined":
-        if self._cgroup is not None:
-            self._cgroup.enter()
-        set_oom_score(0)
+        self.failure = os.pipe()
         try:
+            if self._cgroup is not None:
+                self._cgroup.enter()
+            set_oom_score(0)
             self._lower()
         except BaseException:
             self._restore()
+            for fd in self.failure:
+                os.close(fd)
             raise
         return self
 
@@ -137,7 +141,10 @@ class _Confined:
         if cpu_s is not None:
             import resource
 
-            resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+            try:
+                resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
+            except ProcessLookupError:
+                return  # it has ended
 
     def _lower(self) -> None:
         open_files = self._limits.get("open_files")

@@ -4,12 +4,14 @@ asyncio would cost more to import than the whole agent.
 """
 
 import select
+import sys
 from _heapq import heappop, heappush
 from time import monotonic
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from typing import Any
 
 READ = select.EPOLLIN
 WRITE = select.EPOLLOUT
@@ -76,21 +78,29 @@ class Loop:
         """End `run` after this turn."""
         self._running = False
 
-    def close_in_child(self) -> None:
-        """For a forked child: let go of the descriptors without touching the parent's registrations."""
-        self._poll.close()
-
     def run(self) -> None:
         """Run until stopped."""
         busy = False
         while self._running:
             for fd, events in self._poll.poll(self._wait(busy)):
                 handler = self._handlers.get(fd)
-                if handler is not None:
-                    handler(events)
+                if handler is not None and not self._survives(handler, events):
+                    self.unwatch(fd)
             self._run_timers()
-            self._jobs = [steps for steps in self._jobs if next(steps, steps) is None]
+            jobs, self._jobs = self._jobs, []
+            self._jobs += [steps for steps in jobs if self._survives(next, steps)]
             busy = self.after_turn()
+
+    def _survives(self, action: "Callable[..., Any]", argument: "Any") -> bool:
+        """Call; False when it failed or had come to its end. The agent may be process 1: it must not die."""
+        try:
+            action(argument)
+        except StopIteration:
+            return False
+        except Exception as error:
+            sys.stderr.write(f"aetherium: {error!r}\n")
+            return False
+        return True
 
     def _wait(self, busy: bool) -> float:
         if busy or self._jobs:
@@ -107,4 +117,4 @@ class Loop:
         while self._timers and self._timers[0].when <= now:
             action = heappop(self._timers).action
             if action is not None:
-                action()
+                self._survives(lambda call: call(), action)

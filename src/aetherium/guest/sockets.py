@@ -2,7 +2,7 @@
 
 import _socket
 import os
-from errno import EAGAIN, ECONNABORTED, EINVAL, EMFILE, ENFILE
+from errno import EAGAIN, ECONNABORTED, EEXIST, EINVAL, EMFILE, ENFILE
 
 from aetherium.guest.agent import Agent
 from aetherium.guest.loop import READ, Loop
@@ -39,16 +39,27 @@ def listen(loop: Loop, agent: Agent, kind: str, where: str) -> None:
 def _unix(path: str) -> _socket.socket:
     listener = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
     directory, _, name = path.rpartition("/")
-    if os.path.lexists(path):
-        os.unlink(path)
+    remove(path)
     # A socket's name has at most 107 bytes; a directory descriptor makes every path short.
     at = os.open(directory or ("/" if path.startswith("/") else "."), os.O_PATH | os.O_DIRECTORY)
+    umask = os.umask(0o177)
     try:
         listener.bind(f"/proc/self/fd/{at}/{name}")
     finally:
+        os.umask(umask)
         os.close(at)
-    os.chmod(path, 0o600)
     return listener
+
+
+def remove(path: str) -> None:
+    """Remove the socket at `path`, if there is one. Raises OSError (EEXIST) when it is something else."""
+    try:
+        mode = os.lstat(path).st_mode
+    except FileNotFoundError:
+        return
+    if mode & 0o170000 != 0o140000:  # S_IFMT, S_IFSOCK
+        raise OSError(EEXIST, "there is something else than a socket", path)
+    os.unlink(path)
 
 
 def _accept(fd: int, kind: str) -> int:

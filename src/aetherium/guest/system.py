@@ -8,10 +8,10 @@ from struct import pack as struct_pack
 
 from aetherium.guest.agent import Agent, read_text
 from aetherium.guest.connection import Stream
+from aetherium.guest.signals import SIGKILL, SIGTERM
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
 # random(4), linux/random.h
@@ -19,6 +19,7 @@ RNDADDENTROPY = 0x40085203
 RNDRESEEDCRNG = 0x5207
 LEAST_SEED = 32
 STOP_GRACE_S = 2.0
+STOP_CHECK_S = 0.01
 RB_POWER_OFF = 0x4321FEDC
 
 
@@ -115,19 +116,20 @@ def _replace(path: str, text: str, mode: int) -> None:
 def power_off(agent: Agent, stream: Stream, _params: "dict[str, Any]") -> None:
     """power_off"""
     stream.respond({})
-    agent.loop.job(_stop(agent))
+    _signal_all(agent, SIGTERM)
+    _stop(agent, time.monotonic() + STOP_GRACE_S)
 
 
-def _stop(agent: Agent) -> "Iterator[None]":
-    """Terminate everything, wait a moment, kill what is left, sync, power off."""
-    deadline = time.monotonic() + STOP_GRACE_S
-    _signal_all(agent, 15)
-    while agent.executions.running() and time.monotonic() < deadline:
-        time.sleep(0.005)  # nothing else is left to do but reaping and the last answers
-        agent.reap()
-        yield
-    _signal_all(agent, 9)
-    yield
+def _stop(agent: Agent, deadline: float) -> None:
+    """Wait until everything has ended, kill what is left at the deadline, sync, power off."""
+    if agent.executions.running() and time.monotonic() < deadline:
+        agent.loop.later(STOP_CHECK_S, lambda: _stop(agent, deadline))
+    else:
+        _signal_all(agent, SIGKILL)
+        agent.loop.later(STOP_CHECK_S, lambda: _end(agent))  # last answers go out
+
+
+def _end(agent: Agent) -> None:
     if agent.init:
         os.sync()
         _reboot(RB_POWER_OFF)

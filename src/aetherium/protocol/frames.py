@@ -32,8 +32,10 @@ RESET = 24  # host → agent: give the stream up
 FLAG_MORE = 1  # REQUEST: the message goes on in the next frame of this stream
 FLAG_STDERR = 2  # OUTPUT: stderr; without it stdout
 
-# Bytes that each side may send on a new stream before the first CREDIT.
+# What the host may send on a new stream before the first CREDIT; also the least window it may give the agent.
 INITIAL_CREDIT = 65536
+# A frame of the agent's counts for at least this much, or a window full of tiny frames would fill the host.
+LEAST_COST = 128
 
 _MAGIC = b"AETHERIUM-GUEST\n"
 NONCE_SIZE = 16
@@ -43,6 +45,11 @@ VERSION = 1
 
 Frame = tuple[int, int, int, bytes]
 """(type, flags, stream, payload)"""
+
+
+def cost(payload: bytes) -> int:
+    """What a DATA, OUTPUT or EVENT of the agent's takes from its credit."""
+    return max(len(payload), LEAST_COST)
 
 
 class FrameError(Exception):

@@ -1,7 +1,7 @@
 """The requests that an agent answers, one stream each (see guest.md, "Requests").
 
-A REQUEST carries ``[method, params]``; params is a map. Values below are those of pack.py. `stat` stands for
-``{path, kind, size, mode, uid, gid, mtime_ns, target}``, `result` and `spec` for the maps that
+A REQUEST carries ``[method, params, window]``; params is a map. Values below are those of pack.py. `stat`
+stands for ``{path, kind, size, mode, uid, gid, mtime_ns, target}``, `result` and `spec` for the maps that
 protocol/values.py makes from ExecutionResult and ExecutionSpec.
 
 ==================  ============================================  ============================================
@@ -14,8 +14,8 @@ method              params                                        answer
 ``exec.start``      {id, spec}                                    {pid}
 ``exec.attach``     {id, stdout, stderr, token: bytes}            EVENT {stdin}, OUTPUT…, then `result`; takes
                                                                   DATA and END as stdin
-``exec.run``        {id, spec, token: bytes, input: bytes,        start and attach in one; what cannot be
-                    eof: bool}                                    started answers with a failed `result`
+``exec.run``        {id, spec, stdout, stderr, token: bytes,      start and attach in one; what cannot be
+                    input: bytes, eof: bool}                      started answers with a failed `result`
 ``exec.signal``     {id, signal}                                  {}
 ``exec.kill``       {id}                                          {}
 ``exec.resize``     {id, rows, columns}                           {}
@@ -30,8 +30,8 @@ method              params                                        answer
 ``file.move``       {source, target}                              {}
 ``file.remove``     {path, recursive}                             {}
 ``file.chmod``      {path, mode}                                  {}
-``file.watch``      {path}                                        EVENT {}, then EVENT {kind, path}… until
-                                                                  RESET
+``file.watch``      {path}                                        EVENT [{}], then EVENT [{kind, path}…]…
+                                                                  until RESET
 ``archive.out``     {path, include: […], exclude: […]}            DATA…, then {}
 ``archive.in``      {path, user | nil}                            takes DATA…, END; then {}
 ==================  ============================================  ============================================

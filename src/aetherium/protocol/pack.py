@@ -27,6 +27,11 @@ def pack(value: "Any") -> bytes:
     return b"".join(out)
 
 
+def pack_list(items: list[bytes]) -> bytes:
+    """The list of values that are packed already."""
+    return _pack(">BI", 0xDD, len(items)) + b"".join(items)
+
+
 def unpack(data: bytes) -> "Any":
     """The one value in `data`. Raises PackError."""
     try:

@@ -115,6 +115,12 @@ def result_from_wire(value: Mapping[str, Any]) -> ExecutionResult:
     )
 
 
+@_checked
+def pid_from_wire(value: Mapping[str, Any]) -> int:
+    """The answer of exec.start."""
+    return int(value["pid"])
+
+
 def status_to_wire(status: ExecutionStatus) -> dict[str, Any]:
     """One entry of exec.list."""
     return {
