@@ -47,6 +47,7 @@ class Snapshot:
         resources: size of the VM; a restore has the same.
         driver_data: what the driver needs for a restore (versioned, JSON types only).
         size_bytes: bytes on the host's disk.
+        owner: the process that makes or deletes it (see worker/owners.py); None once it is ready.
     """
 
     id: str
@@ -61,3 +62,4 @@ class Snapshot:
     driver_data: Mapping[str, object] = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
+    owner: str | None = None

@@ -23,6 +23,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from aetherium.domain.errors import InvalidInput
+from aetherium.domain.guest import GuestMetrics
 from aetherium.domain.lifecycle import Lifecycle
 
 
@@ -173,6 +174,10 @@ class VMSpec:
                 raise InvalidInput(f"The label {key!r} cannot be used.", field="labels")
 
 
+# The reason of a VM that the idle policy has paused: its next use resumes it.
+IDLE = "idle"
+
+
 @dataclass(frozen=True, slots=True)
 class VM:
     """One VM as recorded.
@@ -182,7 +187,7 @@ class VM:
         snapshot_id: the snapshot it was restored from, if any.
         handle: the driver's versioned description of the running thing, JSON types only; see
             interfaces/drivers.py. None until the driver has started it.
-        reason: why it is ``failed`` or ``stopped``; empty otherwise.
+        reason: why it is ``failed``, ``stopped`` or ``paused`` (IDLE: by the idle policy); empty otherwise.
         last_active_at: last execution, file call or terminal, for the idle policy.
         owner: the process (see worker/owners.py) that has to live for this VM to live: while it is being
             created, and for VMs of a pool or a job. None: it outlives every process.
@@ -205,3 +210,24 @@ class VM:
     def expires_at(self) -> float | None:
         """POSIX seconds at which the TTL ends, or None."""
         return None if self.spec.ttl_s is None else self.created_at.timestamp() + self.spec.ttl_s
+
+
+@dataclass(frozen=True, slots=True)
+class VMMetrics:
+    """Live facts of a VM.
+
+    Args:
+        condition: what its process does, as the host sees it: running, paused, panicked, hung or gone.
+        cpu_s: seconds of CPU its process has used.
+        memory_bytes: proportional set size of its process.
+        disk_bytes: what its overlay takes on the host's disk.
+        guest: what its agent says of the inside; None when it does not run or does not answer.
+    """
+
+    vm_id: str
+    condition: str
+    reason: str
+    cpu_s: float
+    memory_bytes: int
+    disk_bytes: int
+    guest: GuestMetrics | None

@@ -1,0 +1,34 @@
+"""A pool of VMs that were started before anybody asked for them."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from aetherium.domain.vms import VM, VMSpec
+
+# The label of a VM that waits in a pool; such VMs are not listed with the others.
+POOL_LABEL = "aetherium.pool"
+# The label of a VM that is booted only to be snapshot.
+SEED_LABEL = "aetherium.seed"
+# The label of a job's VM; its value is the job's id.
+JOB_LABEL = "aetherium.job"
+HIDDEN_LABELS = frozenset({POOL_LABEL, SEED_LABEL})
+
+
+class VMPool(Protocol):
+    """VMs that run, have answered, and have run a command once, so that their caches are warm."""
+
+    async def take(self, spec: VMSpec, *, driver: str, image_digest: str) -> VM | None:
+        """A VM of that image, size and network, which from now on is the caller's to hand out or delete; its
+        row still says that it is the pool's. None if there is none."""
+        ...
+
+
+class NoPool:
+    """For processes that keep none."""
+
+    async def take(self, spec: VMSpec, *, driver: str, image_digest: str) -> VM | None:
+        return None
+
+
+_: type[VMPool] = NoPool

@@ -1,0 +1,280 @@
+"""All settings. Defaults < ``aetherium.toml`` < ``AETHERIUM_*`` environment < arguments.
+
+The file is ``$AETHERIUM_CONFIG``, or else ``aetherium.toml`` in the data directory, or else
+``~/.config/aetherium/aetherium.toml``. ``AETHERIUM_NAME_FILE`` names a file that holds the value of NAME.
+Unknown keys are refused. docs/settings.md describes every setting.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import (
+    BaseSettings,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
+
+from aetherium.domain.errors import InvalidInput
+from aetherium.domain.vms import NetworkMode, NetworkPolicy, Resources
+
+PREFIX = "AETHERIUM_"
+FILE_SUFFIX = "_FILE"
+CONFIG_VARIABLE = "AETHERIUM_CONFIG"
+# Not settings: where the file is, and what the tests and benchmarks are told.
+_NOT_SETTINGS = (CONFIG_VARIABLE, "AETHERIUM_TEST_", "AETHERIUM_BENCH_")
+# A secret or a path fits many times; whatever is larger is the wrong file.
+_LARGEST_VALUE = 64 * 1024
+
+
+class PoolSettings(BaseModel):
+    """VMs of one image and size that are kept ready.
+
+    Args:
+        minimum: VMs that always wait.
+        maximum: how many may wait when demand was high; it falls back to `minimum` after a quiet minute.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    image: str = "base"
+    driver: str = "auto"
+    vcpus: int = 1
+    memory_mib: int = 512
+    disk_mib: int = 4096
+    network: NetworkMode = NetworkMode.NONE
+    minimum: int = Field(default=1, ge=0, le=256)
+    maximum: int = Field(default=4, ge=1, le=256)
+
+    @model_validator(mode="after")
+    def _ordered(self) -> PoolSettings:
+        if self.maximum < self.minimum:
+            raise ValueError(f"maximum is {self.maximum}, below the minimum {self.minimum}")
+        if self.network is NetworkMode.ALLOWLIST:
+            raise ValueError("a pool's network is none or open: an allowlist belongs to one VM")
+        return self
+
+    @property
+    def resources(self) -> Resources:
+        """The size as a value. Raises InvalidInput if it is out of range."""
+        return Resources(self.vcpus, self.memory_mib, self.disk_mib)
+
+    @property
+    def policy(self) -> NetworkPolicy:
+        """The network policy as a value."""
+        return NetworkPolicy(self.network)
+
+
+class Settings(BaseSettings):
+    """See the module's docstring; `load` turns what is wrong into InvalidInput."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True, env_ignore_empty=True)
+
+    data_dir: Path = Field(default_factory=lambda: default_data_dir())
+    runtime_dir: Path | None = None
+    drivers: tuple[str, ...] = ("qemu",)
+    image: str = "base"
+    vcpus: int = Field(default=1, ge=1, le=64)
+    memory_mib: int = Field(default=512, ge=128)
+    disk_mib: int = Field(default=4096, ge=16)
+    boot_timeout_s: float = Field(default=120.0, gt=0)
+    stop_grace_s: float = Field(default=10.0, ge=0)
+    warm_snapshots: int = Field(default=8, ge=0)
+    warm_mib: int = Field(default=8192, ge=0)
+    pool: tuple[PoolSettings, ...] = ()
+    reap_interval_s: float = Field(default=1.0, gt=0)
+    reconcile_interval_s: float = Field(default=30.0, gt=0)
+    output_mib: int = Field(default=16, ge=1)
+    executions_kept: int = Field(default=10_000, ge=1)
+    jobs_at_once: int = Field(default=4, ge=1)
+    job_timeout_s: float = Field(default=6 * 3600.0, gt=0)
+    job_log_mib: int = Field(default=256, ge=1)
+    source_mib: int = Field(default=4096, ge=1)
+    patch_mib: int = Field(default=256, ge=1)
+    artifact_mib: int = Field(default=1024, ge=1)
+    artifacts_mib: int = Field(default=4096, ge=1)
+    log_level: str = "info"
+
+    @classmethod
+    def load(cls, **overrides: Any) -> Settings:
+        """Read all sources. Raises InvalidInput that names the key and, for an unknown one, the nearest."""
+        try:
+            return cls(**overrides)
+        except ValidationError as error:
+            raise _explain(error) from error
+        except SettingsError as error:
+            raise InvalidInput(
+                f"The environment is not usable: {error}.", hint="See docs/settings.md."
+            ) from error
+
+    @field_validator("data_dir", "runtime_dir")
+    @classmethod
+    def _absolute(cls, path: Path | None) -> Path | None:
+        return None if path is None else path.expanduser().absolute()
+
+    @field_validator("log_level")
+    @classmethod
+    def _known_level(cls, level: str) -> str:
+        if level not in ("debug", "info", "warning", "error"):
+            raise ValueError("use debug, info, warning or error")
+        return level
+
+    @field_validator("pool")
+    @classmethod
+    def _sizes(cls, pools: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
+        for pool in pools:
+            try:
+                _ = pool.resources
+            except InvalidInput as error:
+                raise ValueError(str(error)) from error
+        return pools
+
+    @property
+    def sockets(self) -> Path:
+        """The directory of the daemon's socket, mode 0700."""
+        return self.runtime_dir or self.data_dir / "run"
+
+    @property
+    def socket(self) -> Path:
+        """Where ``aetherium up`` listens."""
+        return self.sockets / "aetherium.sock"
+
+    @property
+    def resources(self) -> Resources:
+        """The size of a VM for which none is given."""
+        return Resources(self.vcpus, self.memory_mib, self.disk_mib)
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        _refuse_unknown_variables(cls.model_fields)
+        files = _FileVariables(settings_cls)
+        given = {**files(), **env_settings(), **init_settings()}
+        place = Path(given.get("data_dir") or default_data_dir()).expanduser()
+        return init_settings, env_settings, files, _Toml(settings_cls, config_file(place))
+
+
+class _Source(PydanticBaseSettingsSource):
+    """A source that is a plain mapping."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        return self().get(field_name), field_name, False
+
+    def __call__(self) -> dict[str, Any]:
+        raise NotImplementedError
+
+
+class _FileVariables(_Source):
+    """``AETHERIUM_NAME_FILE``."""
+
+    def __call__(self) -> dict[str, Any]:
+        values: dict[str, Any] = {}
+        for name in self.settings_cls.model_fields:
+            variable = f"{PREFIX}{name.upper()}{FILE_SUFFIX}"
+            if path := os.environ.get(variable):
+                values[name] = _read_value(variable, Path(path))
+        return values
+
+
+class _Toml(_Source):
+    """``aetherium.toml``."""
+
+    def __init__(self, settings_cls: type[BaseSettings], path: Path | None) -> None:
+        super().__init__(settings_cls)
+        self._values = _read_toml(path, self.settings_cls.model_fields) if path else {}
+
+    def __call__(self) -> dict[str, Any]:
+        return self._values
+
+
+def default_data_dir() -> Path:
+    """``$XDG_DATA_HOME/aetherium``."""
+    home = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(home).expanduser() / "aetherium"
+
+
+def config_file(data_dir: Path) -> Path | None:
+    """The file that is read, if there is one. Raises InvalidInput if the named one is missing."""
+    if named := os.environ.get(CONFIG_VARIABLE):
+        path = Path(named).expanduser()
+        if not path.is_file():
+            raise InvalidInput(
+                f"{CONFIG_VARIABLE} names {named!r}, which is no file.",
+                hint="Correct the path or unset the variable.",
+                field=CONFIG_VARIABLE,
+            )
+        return path
+    config_home = Path(os.environ.get("XDG_CONFIG_HOME") or "~/.config").expanduser()
+    for path in (data_dir / "aetherium.toml", config_home / "aetherium" / "aetherium.toml"):
+        if path.is_file():
+            return path
+    return None
+
+
+def _read_toml(path: Path, fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
+    try:
+        values = tomllib.loads(path.read_text(encoding="utf-8"))
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"{path} is not valid TOML: {error}.", field=str(path)) from error
+    except OSError as error:
+        raise InvalidInput(f"{path} cannot be read: {error.strerror}.", field=str(path)) from error
+    for key in values:
+        if key not in fields:
+            raise _unknown(key, fields, f"{path} has the unknown key {key!r}.")
+    return values
+
+
+def _read_value(variable: str, path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            data = file.read(_LARGEST_VALUE + 1)
+        if len(data) > _LARGEST_VALUE:
+            raise InvalidInput(
+                f"{variable} names {str(path)!r}, which is too long for a value.", field=variable
+            )
+        return data.decode().rstrip("\r\n")
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidInput(
+            f"{variable} names {str(path)!r}, which cannot be read: {error}.", field=variable
+        ) from error
+
+
+def _refuse_unknown_variables(fields: Mapping[str, FieldInfo]) -> None:
+    for variable in os.environ:
+        if not variable.startswith(PREFIX) or variable.startswith(_NOT_SETTINGS):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in fields and name.removesuffix(FILE_SUFFIX.lower()) not in fields:
+            raise _unknown(name, fields, f"The environment has the unknown setting {variable}.")
+
+
+def _unknown(key: str, known: Mapping[str, Any], message: str) -> InvalidInput:
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    hint = f"Did you mean {near[0]!r}?" if near else f"There are: {', '.join(sorted(known))}."
+    return InvalidInput(message, hint=hint, field=key)
+
+
+def _explain(error: ValidationError) -> InvalidInput:
+    first = error.errors(include_url=False, include_context=False)[0]
+    where = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        fields = PoolSettings.model_fields if where.startswith("pool.") else Settings.model_fields
+        return _unknown(str(first["loc"][-1]), fields, f"There is no setting {where!r}.")
+    value = first.get("input")
+    return InvalidInput(
+        f"The setting {where} is {value!r}: {first['msg']}.", hint="See docs/settings.md.", field=where
+    )
