@@ -55,6 +55,10 @@ class ChannelGuest(GuestFiles):
         """Set when the present connection is over (the next call makes a new one)."""
         return self._connection.lost
 
+    def disconnect(self) -> None:
+        """Let go of the present connection, for example before a snapshot; the next call makes a new one."""
+        self._connection.close()
+
     async def close(self) -> None:
         """Close the connection; executions go on."""
         self._closed = True
