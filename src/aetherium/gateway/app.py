@@ -1,0 +1,74 @@
+"""The ASGI application: routes, errors, health."""
+
+from __future__ import annotations
+
+from fastapi import FastAPI
+from starlette.requests import ClientDisconnect
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from aetherium import __version__
+from aetherium.gateway import problems
+from aetherium.gateway.platform import Platform
+from aetherium.gateway.rest import (
+    executions,
+    files,
+    health,
+    images,
+    interactive,
+    jobs,
+    snapshots,
+    vms,
+)
+from aetherium.gateway.streams import Drain, error_document
+
+_DESCRIPTION = """Runs untrusted jobs and agents in isolated microVMs.
+
+Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Streams are NDJSON: one JSON value
+per line; an error after the first line comes as a last line `{"error": …}`. Bytes are `{"text": …}` where they
+are UTF-8 and `{"base64": …}` otherwise."""
+
+
+def create_app(platform: Platform, drain: Drain | None = None) -> FastAPI:
+    """The application over `platform`; `drain` ends its streams at shutdown."""
+    app = FastAPI(
+        title="Aetherium",
+        version=__version__,
+        description=_DESCRIPTION,
+        license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        redirect_slashes=False,
+    )
+    app.state.platform = platform
+    app.state.drain = drain or Drain()
+    problems.install(app)
+    app.include_router(health.router)
+    for module in (vms, executions, interactive, files, snapshots, images, jobs):
+        app.include_router(module.router, prefix="/v1")
+    app.add_middleware(Unforeseen)
+    return app
+
+
+class Unforeseen:
+    """Turns what no handler has foreseen into a problem document and a line in the log."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started = False
+
+        async def note(message: Message) -> None:
+            nonlocal started
+            started = started or message["type"] == "http.response.start"
+            await send(message)
+
+        try:
+            await self._app(scope, receive, note)
+        except Exception as error:  # the boundary of a request: logged and reported
+            if any(isinstance(leaf, ClientDisconnect) for leaf in problems.leaves(error)):
+                return  # nobody is there to be told
+            if started:
+                raise  # the body is cut, which tells the client that it is not whole
+            await problems.problem_response(error_document(error))(scope, receive, send)

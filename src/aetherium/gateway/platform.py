@@ -1,0 +1,47 @@
+"""What the gateway stands on: the services, as `bootstrap.Platform` brings them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Protocol, cast
+
+from fastapi import Depends
+from starlette.requests import HTTPConnection
+
+from aetherium.gateway.streams import Drain
+
+if TYPE_CHECKING:
+    from aetherium.services.doctor import Doctor
+    from aetherium.services.executions import ExecutionService
+    from aetherium.services.images import ImageService
+    from aetherium.services.jobs import JobService
+    from aetherium.services.snapshots import SnapshotService
+    from aetherium.services.vms import VMService
+
+
+class Platform(Protocol):
+    """The services of one process."""
+
+    @property
+    def vms(self) -> VMService: ...
+    @property
+    def executions(self) -> ExecutionService: ...
+    @property
+    def snapshots(self) -> SnapshotService: ...
+    @property
+    def images(self) -> ImageService: ...
+    @property
+    def jobs(self) -> JobService: ...
+    @property
+    def doctor(self) -> Doctor: ...
+
+
+def _platform(connection: HTTPConnection) -> Platform:
+    return cast(Platform, connection.app.state.platform)
+
+
+def _drain(connection: HTTPConnection) -> Drain:
+    return cast(Drain, connection.app.state.drain)
+
+
+PlatformDep = Annotated[Platform, Depends(_platform)]
+DrainDep = Annotated[Drain, Depends(_drain)]

@@ -1,0 +1,128 @@
+"""Executions: ``/v1/vms/{ref}/executions`` to start, ``/v1/executions/{id}`` to follow and to end."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from enum import StrEnum
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import JSONResponse, Response
+
+from aetherium.domain.executions import Execution
+from aetherium.domain.guest import OutputChunk
+from aetherium.gateway import wire
+from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.rest import bodies
+from aetherium.gateway.streams import ndjson
+from aetherium.interfaces.guest import Attachment
+
+router = APIRouter(tags=["executions"])
+
+Offset = Annotated[int, Query(ge=0, description="Bytes of this stream that the client has already.")]
+
+
+class Mode(StrEnum):
+    """How to run: wait for the end, start in the background, or stream the output."""
+
+    WAIT = "wait"
+    BACKGROUND = "background"
+    STREAM = "stream"
+
+
+@router.post("/vms/{ref}/executions", status_code=200)
+async def run(
+    ref: str, body: bodies.ExecutionBody, platform: PlatformDep, drain: DrainDep, mode: Mode = Mode.WAIT
+) -> Response:
+    """Run a command. `wait` answers `{"execution", "stdout", "stderr"}` at its end, `background` the
+    execution at once (201), `stream` lines: `{"execution"}`, `{"stream", "offset", "text"}` …, `{"result"}`.
+    For stdin and terminals: the WebSocket `/v1/vms/{ref}/terminal`."""
+    if mode is Mode.BACKGROUND:
+        return wire.reply(await platform.executions.start(ref, body), 201)
+    if mode is Mode.WAIT:
+        execution, stdout, stderr = await platform.executions.run(ref, body)
+        return JSONResponse(
+            {
+                "execution": wire.dump(execution),
+                "stdout": wire.encode_bytes(stdout),
+                "stderr": wire.encode_bytes(stderr),
+            }
+        )
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+        async with platform.executions.launch(ref, body) as (execution, attachment):
+            yield follow(attachment, execution)
+
+    return ndjson(source, drain)
+
+
+async def follow(attachment: Attachment, execution: Execution | None = None) -> AsyncIterator[Any]:
+    """An attachment as JSON values: the execution, its output, its result."""
+    if execution is not None:
+        yield {"execution": wire.dump(execution)}
+    async for chunk in attachment:
+        yield chunk_json(chunk)
+    yield {"result": wire.dump(await attachment.result())}
+
+
+def chunk_json(chunk: OutputChunk) -> dict[str, Any]:
+    """A piece of output as JSON."""
+    return {"stream": chunk.stream.value, "offset": chunk.offset, **wire.encode_bytes(chunk.data)}
+
+
+@router.get("/vms/{ref}/executions", response_model=list[Execution])
+async def index(
+    ref: str, platform: PlatformDep, limit: bodies.Limit = 100, cursor: bodies.Cursor = None
+) -> Response:
+    """The executions of a VM, newest first."""
+    return wire.page(await platform.executions.list(ref), limit=limit, cursor=cursor)
+
+
+@router.get("/executions/{execution_id}", response_model=Execution)
+async def get(execution_id: str, platform: PlatformDep, wait: bool = False) -> Response:
+    """One execution; with `wait` the answer comes at its end."""
+    service = platform.executions
+    return wire.reply(await (service.wait(execution_id) if wait else service.get(execution_id)))
+
+
+@router.get("/executions/{execution_id}/output")
+async def output(
+    execution_id: str,
+    platform: PlatformDep,
+    drain: DrainDep,
+    stdout_offset: Offset = 0,
+    stderr_offset: Offset = 0,
+) -> Response:
+    """Its output from these offsets on, live, as lines: `{"stream", "offset", "text"}` …, `{"result"}`."""
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+        async with platform.executions.attach(
+            execution_id, stdout_offset=stdout_offset, stderr_offset=stderr_offset
+        ) as attachment:
+            yield follow(attachment)
+
+    return ndjson(source, drain)
+
+
+@router.post("/executions/{execution_id}/signal", status_code=204)
+async def signal(execution_id: str, body: bodies.SignalBody, platform: PlatformDep) -> Response:
+    """Send a signal to its whole process group."""
+    await platform.executions.signal(execution_id, body.signal)
+    return Response(status_code=204)
+
+
+@router.post("/executions/{execution_id}/kill", status_code=204)
+async def kill(execution_id: str, platform: PlatformDep) -> Response:
+    """Kill everything that it has started."""
+    await platform.executions.kill(execution_id)
+    return Response(status_code=204)
+
+
+@router.post("/executions/{execution_id}/resize", status_code=204)
+async def resize(execution_id: str, body: bodies.SizeBody, platform: PlatformDep) -> Response:
+    """Change the size of its terminal."""
+    await platform.executions.resize(execution_id, body)
+    return Response(status_code=204)

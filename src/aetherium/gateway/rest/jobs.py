@@ -1,0 +1,121 @@
+"""``/v1/jobs``: submit, list, get, events, cancel, delete, and what a job brought back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from aetherium.domain.errors import NotFound
+from aetherium.domain.jobs import Job, JobState
+from aetherium.gateway import wire
+from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.rest import bodies
+from aetherium.gateway.streams import Drain, StreamResponse, ndjson
+
+router = APIRouter(prefix="/jobs", tags=["jobs"])
+
+_PIECE = 256 * 1024
+
+
+@router.post("", status_code=201, response_model=Job)
+async def submit(body: bodies.JobBody, platform: PlatformDep) -> Response:
+    """Start a job; answers at once. Its events tell how it goes."""
+    return wire.reply(await platform.jobs.submit(body.spec, secrets=body.secrets), 201)
+
+
+@router.get("", response_model=list[Job])
+async def index(
+    platform: PlatformDep,
+    state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
+    limit: bodies.Limit = 100,
+    cursor: bodies.Cursor = None,
+) -> Response:
+    """Jobs, newest first."""
+    return wire.page(await platform.jobs.list(states=state or ()), limit=limit, cursor=cursor)
+
+
+@router.get("/{ref}", response_model=Job)
+async def get(ref: str, platform: PlatformDep, wait: bool = False) -> Response:
+    """One job; with `wait` the answer comes at its end."""
+    job = await platform.jobs.get(ref)
+    return wire.reply(await platform.jobs.wait(job.id) if wait else job)
+
+
+@router.post("/{ref}/cancel", response_model=Job)
+async def cancel(ref: str, platform: PlatformDep) -> Response:
+    """Ask a job to end; its last event says when it has."""
+    return wire.reply(await platform.jobs.cancel(ref))
+
+
+@router.delete("/{ref}", status_code=204)
+async def delete(ref: str, platform: PlatformDep) -> Response:
+    """Delete a job that has ended, with its logs and artifacts."""
+    await platform.jobs.delete(ref)
+    return Response(status_code=204)
+
+
+@router.get("/{ref}/events")
+async def events(
+    ref: str,
+    platform: PlatformDep,
+    drain: DrainDep,
+    after: Annotated[int, Query(ge=0, description="Only events after this `seq`.")] = 0,
+) -> Response:
+    """What happens in the job, from its begin or from `after` on, live, as lines `{"seq", "at", "kind", "data"}`
+    until it has ended."""
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+        job = await platform.jobs.get(ref)
+        yield (wire.dump(event) async for event in platform.jobs.events(job.id, after=after))
+
+    return ndjson(source, drain)
+
+
+@router.get("/{ref}/patch")
+async def patch(ref: str, platform: PlatformDep, drain: DrainDep) -> Response:
+    """All changes that the job made, as `git apply` takes them."""
+    job = await platform.jobs.get(ref)
+    if job.patch is None:
+        raise NotFound("patch of the job", ref, hint="The job changed nothing, or has not got that far.")
+    return _file(platform.jobs.directory(job.id), job.patch.path, "text/x-diff", drain)
+
+
+@router.get("/{ref}/artifacts/{name:path}")
+async def artifact(ref: str, name: str, platform: PlatformDep, drain: DrainDep) -> Response:
+    """One artifact, by its name or path."""
+    job = await platform.jobs.get(ref)
+    for item in job.artifacts:
+        if name in (item.name, item.path):
+            return _file(platform.jobs.directory(job.id), item.path, item.media_type, drain)
+    raise NotFound(
+        "artifact", name, hint=f"The job has: {', '.join(a.path for a in job.artifacts) or 'none'}."
+    )
+
+
+def _file(directory: Path, name: str, media_type: str, drain: Drain) -> Response:
+    path = (directory / name).resolve()
+    if not path.is_relative_to(directory.resolve()):
+        raise NotFound("file", name)
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[AsyncIterator[bytes]]:
+        try:
+            file = await asyncio.to_thread(path.open, "rb")
+        except FileNotFoundError:
+            raise NotFound("file", name) from None
+        with file:
+
+            async def pieces() -> AsyncIterator[bytes]:
+                while piece := await asyncio.to_thread(file.read, _PIECE):
+                    yield piece
+
+            yield pieces()
+
+    return StreamResponse(source, drain, media_type=media_type)

@@ -1,0 +1,135 @@
+"""``/v1/vms``: create, list, get, delete, stop, pause, resume, extend, fork, metrics, console, check-up."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query
+from starlette.responses import JSONResponse, Response
+
+from aetherium.domain.checks import Check
+from aetherium.domain.errors import InvalidInput
+from aetherium.domain.vms import VM, VMMetrics, VMState
+from aetherium.gateway import wire
+from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.progress import with_progress
+from aetherium.gateway.rest import bodies
+from aetherium.gateway.streams import NDJSON, ndjson
+
+router = APIRouter(prefix="/vms", tags=["vms"])
+
+_CONSOLE_MAX = 1 << 20
+
+
+def wants_stream(accept: str) -> bool:
+    """Whether the client asks for lines of JSON."""
+    return NDJSON in accept
+
+
+@router.post("", status_code=201, response_model=VM)
+async def create(
+    body: bodies.VMCreateBody,
+    platform: PlatformDep,
+    drain: DrainDep,
+    accept: Annotated[str, Header()] = "",
+) -> Response:
+    """Create a VM; answers when it runs and its agent is ready. With `Accept: application/x-ndjson` progress
+    is streamed, the last line is `{"vm": …}`, and a client that goes away takes its request back."""
+
+    async def work(report: Callable[[Any], None]) -> VM:
+        return await platform.vms.create(body.spec, snapshot=body.snapshot, progress=report)
+
+    if wants_stream(accept):
+        return ndjson(with_progress(work, result="vm"), drain)
+    return wire.reply(await platform.vms.create(body.spec, snapshot=body.snapshot), 201)
+
+
+@router.get("", response_model=list[VM])
+async def index(
+    platform: PlatformDep,
+    state: Annotated[list[VMState] | None, Query(description="Only VMs in these states.")] = None,
+    label: Annotated[list[str] | None, Query(description="Only VMs with these labels, `key=value`.")] = None,
+    limit: bodies.Limit = 100,
+    cursor: bodies.Cursor = None,
+) -> Response:
+    """VMs, newest first."""
+    found = await platform.vms.list(states=state or (), labels=_labels(label or []))
+    return wire.page(found, limit=limit, cursor=cursor)
+
+
+def _labels(given: list[str]) -> dict[str, str]:
+    labels = {}
+    for item in given:
+        key, equals, value = item.partition("=")
+        if not equals or not key:
+            raise InvalidInput(f"The label {item!r} has no value.", hint="Write key=value.", field="label")
+        labels[key] = value
+    return labels
+
+
+@router.get("/{ref}", response_model=VM)
+async def get(ref: str, platform: PlatformDep) -> Response:
+    """One VM by id, name, or unique prefix of its id."""
+    return wire.reply(await platform.vms.get(ref))
+
+
+@router.delete("/{ref}", status_code=204)
+async def delete(ref: str, platform: PlatformDep) -> Response:
+    """Delete a VM, whatever its state, and all that it has on the host."""
+    await platform.vms.delete(ref)
+    return Response(status_code=204)
+
+
+@router.post("/{ref}/stop", response_model=VM)
+async def stop(ref: str, platform: PlatformDep, body: bodies.VMStopBody = None) -> Response:
+    """Power off cleanly, then by force."""
+    grace_s = (body or bodies.VMStop()).grace_s
+    return wire.reply(await platform.vms.stop(ref, grace_s=grace_s))
+
+
+@router.post("/{ref}/pause", response_model=VM)
+async def pause(ref: str, platform: PlatformDep) -> Response:
+    """Stop its processors."""
+    return wire.reply(await platform.vms.pause(ref))
+
+
+@router.post("/{ref}/resume", response_model=VM)
+async def resume(ref: str, platform: PlatformDep) -> Response:
+    """Let it go on; its clock is set."""
+    return wire.reply(await platform.vms.resume(ref))
+
+
+@router.post("/{ref}/extend", response_model=VM)
+async def extend(ref: str, body: bodies.VMExtendBody, platform: PlatformDep) -> Response:
+    """Set the time to live, counted from now; null: without end."""
+    return wire.reply(await platform.vms.extend(ref, body.ttl_s))
+
+
+@router.post("/{ref}/fork", status_code=201, response_model=list[VM])
+async def fork(ref: str, platform: PlatformDep, body: bodies.VMForkBody = None) -> Response:
+    """Copies of a running VM, with its memory shared copy-on-write and identities of their own."""
+    given = body or bodies.VMFork()
+    forks = await platform.vms.fork(ref, given.count, names=given.names)
+    return JSONResponse(wire.dump(list(forks)), status_code=201)
+
+
+@router.get("/{ref}/metrics", response_model=VMMetrics)
+async def metrics(ref: str, platform: PlatformDep) -> Response:
+    """CPU, memory, disk and processes, from outside and from inside."""
+    return wire.reply(await platform.vms.metrics(ref))
+
+
+@router.get("/{ref}/console")
+async def console(
+    ref: str, platform: PlatformDep, max_bytes: Annotated[int, Query(ge=1, le=_CONSOLE_MAX)] = 65536
+) -> Response:
+    """The last bytes of the serial console, as they are."""
+    data = await platform.vms.console(ref, max_bytes=max_bytes)
+    return Response(data, media_type="application/octet-stream")
+
+
+@router.get("/{ref}/diagnosis", response_model=list[Check])
+async def diagnosis(ref: str, platform: PlatformDep) -> Response:
+    """Walks the channel to the VM: process, console, transport, handshake, agent; says where it stops."""
+    return JSONResponse(wire.dump(list(await platform.vms.diagnose(ref))))

@@ -1,0 +1,160 @@
+"""Answers that go on for a while: lines of JSON (NDJSON) and bytes, at the pace of the slowest.
+
+Each is produced in one task: a line is asked for only after the one before went into the socket
+(uvicorn's ``send`` waits while the client does not read), so nothing piles up here. An error before the
+first line is an ordinary problem document; after it, the last line is ``{"error": problem}``. A stream ends
+when its client goes away, and when the gateway drains.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import secrets
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import structlog
+from starlette.responses import Response
+from starlette.types import Receive, Scope, Send
+
+from aetherium.domain.errors import Unavailable
+from aetherium.gateway import problems
+
+log = structlog.get_logger(__name__)
+
+NDJSON = "application/x-ndjson"
+
+
+class Drain:
+    """Ends all open streams when the gateway shuts down."""
+
+    def __init__(self) -> None:
+        self.draining = False
+        self._open: set[asyncio.Timeout] = set()
+        self._none_open = asyncio.Event()
+        self._none_open.set()
+
+    def start(self) -> None:
+        """End all streams, now and from now on."""
+        self.draining = True
+        for scope in tuple(self._open):
+            _expire(scope)
+
+    @asynccontextmanager
+    async def stream(self) -> AsyncIterator[asyncio.Timeout]:
+        """A block that is left with TimeoutError when the gateway drains or its client goes away."""
+        async with asyncio.timeout(0 if self.draining else None) as scope:
+            self._open.add(scope)
+            self._none_open.clear()
+            try:
+                yield scope
+            finally:
+                self._open.discard(scope)
+                if not self._open:
+                    self._none_open.set()
+
+    async def ended(self, *, timeout_s: float) -> bool:
+        """Wait until no stream is open; whether that came in time."""
+        try:
+            async with asyncio.timeout(timeout_s):
+                await self._none_open.wait()
+        except TimeoutError:
+            return False
+        return True
+
+
+def _expire(scope: asyncio.Timeout) -> None:
+    if not scope.expired():
+        scope.reschedule(asyncio.get_running_loop().time())
+
+
+def encode_line(value: Any) -> bytes:
+    """One line of NDJSON."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode() + b"\n"
+
+
+def error_document(error: BaseException) -> dict[str, Any]:
+    """The problem document of whatever went wrong; what is not foreseen goes to the log."""
+    ours = problems.as_domain_error(error)
+    if ours is not None:
+        return problems.document(ours)
+    incident = secrets.token_hex(4)
+    log.error("unforeseen error", incident=incident, exc_info=error)
+    return problems.unforeseen(incident)
+
+
+class StreamResponse(Response):
+    """An answer made of the pieces of `source`, which is entered before the status is sent.
+
+    Args:
+        on_error: the last piece when something fails after the first; None: the connection is cut, so that
+            the client sees that the body is not whole.
+    """
+
+    def __init__(
+        self,
+        source: Callable[[], AbstractAsyncContextManager[AsyncIterator[bytes]]],
+        drain: Drain,
+        *,
+        media_type: str = NDJSON,
+        on_error: Callable[[BaseException], bytes] | None = None,
+    ) -> None:
+        super().__init__(media_type=media_type)
+        del self.headers["content-length"]
+        self._source = source
+        self._drain = drain
+        self._on_error = on_error
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+        gone = False
+
+        async def watch(timeout: asyncio.Timeout) -> None:
+            nonlocal gone
+            while (await receive())["type"] != "http.disconnect":
+                pass
+            gone = True
+            _expire(timeout)
+
+        async def produce() -> None:
+            nonlocal started
+            async with self._drain.stream() as timeout, asyncio.TaskGroup() as group:
+                watcher = group.create_task(watch(timeout))
+                async with self._source() as pieces:
+                    await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
+                    started = True
+                    async for piece in pieces:
+                        await send({"type": "http.response.body", "body": piece, "more_body": True})
+                watcher.cancel()
+
+        last = b""
+        try:
+            await produce()
+        except Exception as raised:  # the boundary of a stream: told to the client, or to the log
+            if gone:
+                return
+            error = self._translate(raised)
+            if not started or self._on_error is None:
+                raise error from None
+            last = self._on_error(error)
+        await send({"type": "http.response.body", "body": last})
+
+    def _translate(self, raised: Exception) -> BaseException:
+        if self._drain.draining and any(isinstance(e, TimeoutError) for e in problems.leaves(raised)):
+            return Unavailable("The gateway is shutting down.", hint="Resume from the last offset later.")
+        return problems.as_domain_error(raised) or next(problems.leaves(raised))
+
+
+def ndjson(
+    source: Callable[[], AbstractAsyncContextManager[AsyncIterator[Any]]], drain: Drain
+) -> StreamResponse:
+    """A stream of JSON values, one per line."""
+
+    @asynccontextmanager
+    async def lines() -> AsyncIterator[AsyncIterator[bytes]]:
+        async with source() as values:
+            yield (encode_line(value) async for value in values)
+
+    return StreamResponse(lines, drain, on_error=lambda e: encode_line({"error": error_document(e)}))
