@@ -59,7 +59,11 @@ class VMRepository(Protocol):
         """Newest first. `states` empty: all. `labels`: those that have all of these."""
         ...
 
-    async def transition(self, vm_id: str, to: VMState, **fields: Unpack[VMFields]) -> VM: ...
+    async def transition(
+        self, vm_id: str, to: VMState, *, only_from: Collection[VMState] = (), **fields: Unpack[VMFields]
+    ) -> VM:
+        """`only_from` narrows the states that the lifecycle allows to come from."""
+        ...
 
     async def edit(self, vm_id: str, change: Callable[[VM], VM]) -> VM:
         """Read, apply the pure function `change`, write; id, state and creation are kept."""

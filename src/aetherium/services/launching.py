@@ -1,0 +1,115 @@
+"""From a row to a running VM that knows who it is."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+
+from aetherium.domain.errors import AetheriumError, BootFailed, GuestError, NotFound
+from aetherium.domain.executions import ExecutionSpec
+from aetherium.domain.ids import EXECUTION, new_id
+from aetherium.domain.ids import VM as VM_PREFIX
+from aetherium.domain.vms import VM, Capability, VMSpec, VMState
+from aetherium.interfaces.drivers import Launch, VMDriver, VMHandle
+from aetherium.interfaces.guest import Guest
+from aetherium.interfaces.tasks import finish
+from aetherium.services.connections import handle_data
+from aetherium.services.host import Host, remove_vm
+from aetherium.services.identity import identity
+
+log = logging.getLogger(__name__)
+
+Start = Callable[[VMDriver, Launch], Awaitable[VMHandle]]
+
+# A command that does nothing, run once where a snapshot is taken or a VM waits: what every command needs is
+# then in the guest's page cache and in the emulator's translation cache.
+_NOTHING = ExecutionSpec(argv=("true",), timeout_s=30.0)
+
+
+async def cold(driver: VMDriver, launch: Launch) -> VMHandle:
+    """Boot."""
+    return await driver.start(launch)
+
+
+class Launcher:
+    """Makes VMs. The row goes first, owned by this process until the VM is handed out, so that whatever
+    happens, somebody removes what was begun."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+
+    def draft(
+        self, spec: VMSpec, driver: str, image_digest: str, *, labels: Mapping[str, str] | None = None
+    ) -> VM:
+        """A row for a VM that is to be made."""
+        now = self._host.clock.now()
+        return VM(
+            id=new_id(VM_PREFIX),
+            spec=spec if labels is None else replace(spec, labels={**spec.labels, **labels}),
+            state=VMState.CREATING,
+            driver=driver,
+            image_digest=image_digest,
+            created_at=now,
+            updated_at=now,
+            last_active_at=now,
+            owner=self._host.owner,
+        )
+
+    async def launch(self, draft: VM, start: Start, *, heir: str | None) -> VM:
+        """Bring it up: running, answering, with its identity; then it is `heir`'s.
+
+        Raises what the driver raises, and BootFailed. Failed or cancelled: nothing is left, no row either.
+        """
+        host = self._host
+        await host.store.vms.add(draft)
+        try:
+            await host.images.hold(draft.image_digest, draft.id)
+            launch = Launch(
+                draft.id,
+                await host.images.paths(draft.image_digest),
+                draft.spec.resources,
+                draft.spec.network,
+            )
+            driver = host.drivers.get(draft.driver)
+            handle = await start(driver, launch)
+            guest = await host.connections.open(draft.id, handle, timeout_s=host.settings.boot_timeout_s)
+            await self.introduce(draft, guest)
+            return await host.store.vms.transition(
+                draft.id,
+                VMState.RUNNING,
+                handle=handle_data(handle),
+                owner=heir,
+                last_active_at=host.clock.now(),
+            )
+        except BaseException:
+            await finish(self.discard(draft.id))
+            raise
+
+    async def introduce(self, vm: VM, guest: Guest) -> None:
+        """Give the guest its identity, time and randomness. Raises BootFailed: it is not handed out then."""
+        probe = await self._host.drivers.get(vm.driver).probe()
+        alone = Capability.HARDWARE_ISOLATION in probe.capabilities
+        if not alone and "init" not in guest.info.capabilities:
+            return  # a process beside others (the fake driver's), which must leave its host's identity alone
+        try:
+            await guest.identify(identity(vm, self._host.clock))
+        except GuestError as error:
+            raise BootFailed(f"The VM {vm.id} did not take its identity: {error.message}") from error
+
+    async def settle(self, guest: Guest) -> None:
+        """Run a command that does nothing; an image that has none is as good."""
+        execution_id = new_id(EXECUTION)
+        await guest.run(execution_id, _NOTHING)
+        with suppress(GuestError):  # it is only to save memory in the guest
+            await guest.forget(execution_id)
+
+    async def discard(self, vm_id: str) -> None:
+        """Remove what there is of a VM; what cannot be removed now is left to the next reconciliation."""
+        try:
+            await remove_vm(self._host, vm_id)
+        except NotFound:
+            return  # deleted by somebody else meanwhile
+        except AetheriumError as error:
+            log.warning("The VM %s could not be removed and will be later: %s", vm_id, error)
