@@ -116,6 +116,7 @@ class _Confined:
         self._cgroup = cgroup
         self._limits = limits
         self._saved: list[tuple[int, tuple[int, int]]] = []
+        self._lowered: list[tuple[int, int, int]] = []  # kind, soft, hard
         self.failure = (-1, -1)  # a pipe for spawn: once the limits are lowered, none can be made
 
     def __enter__(self) -> "_Confined":
@@ -136,42 +137,47 @@ class _Confined:
         self._restore()
 
     def started(self, pid: int) -> None:
-        """Limits that the agent cannot take on itself: it may have used more processor time already."""
+        """Make the limits firm. Processor time is only set now: the agent may have used more already."""
+        wanted = list(self._lowered)
         cpu_s = self._limits.get("cpu_s")
         if cpu_s is not None:
-            import resource
+            from resource import RLIMIT_CPU
 
+            wanted.append((RLIMIT_CPU, cpu_s, cpu_s + 1))
+        if not wanted:
+            return
+        from resource import prlimit
+
+        for kind, soft, hard in wanted:
             try:
-                resource.prlimit(pid, resource.RLIMIT_CPU, (cpu_s, cpu_s + 1))
-            except ProcessLookupError:
-                return  # it has ended
+                prlimit(pid, kind, (soft, hard))
+            except (ProcessLookupError, PermissionError):
+                return  # it has ended, or is another user's and the agent lacks the right: soft ones hold
 
     def _lower(self) -> None:
+        """Soft limits only: who is not almighty could not raise hard ones again."""
         open_files = self._limits.get("open_files")
         file_size = self._limits.get("file_size_mib")
         if open_files is None and file_size is None:
             return
-        import resource
+        from resource import RLIM_INFINITY, RLIMIT_FSIZE, RLIMIT_NOFILE, getrlimit, setrlimit
 
-        # Below 16 the process could not even be started.
-        wanted = [(resource.RLIMIT_NOFILE, None if open_files is None else max(16, open_files))]
-        wanted.append((resource.RLIMIT_FSIZE, None if file_size is None else file_size << 20))
+        # Below 16 open files the process could not even be started.
+        wanted = [] if open_files is None else [(RLIMIT_NOFILE, max(16, open_files))]
+        wanted += [] if file_size is None else [(RLIMIT_FSIZE, file_size << 20)]
         for kind, value in wanted:
-            if value is not None:
-                before = resource.getrlimit(kind)
-                top = before[1]
-                value = value if top == resource.RLIM_INFINITY else min(value, top)
-                # Only root can raise a hard limit again: others lower the soft one.
-                hard = value if os.geteuid() == 0 else top
-                self._saved.append((kind, before))
-                resource.setrlimit(kind, (value, hard))
+            before = getrlimit(kind)
+            value = value if before[1] == RLIM_INFINITY else min(value, before[1])
+            setrlimit(kind, (value, before[1]))
+            self._saved.append((kind, before))
+            self._lowered.append((kind, value, value))
 
     def _restore(self) -> None:
         if self._saved:
-            import resource
+            from resource import setrlimit
 
             for kind, value in self._saved:
-                resource.setrlimit(kind, value)
+                setrlimit(kind, value)
         set_oom_score(AGENT_OOM_SCORE)
         if self._cgroup is not None:
             self._cgroup.leave()

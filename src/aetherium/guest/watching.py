@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import select
 from struct import Struct
 
 from aetherium.protocol.pack import pack
@@ -18,6 +19,8 @@ IN_Q_OVERFLOW, IN_IGNORED, IN_ONLYDIR, IN_DONT_FOLLOW, IN_ISDIR = (
 )
 MASK = IN_MODIFY | IN_ATTRIB | IN_MOVED_FROM | IN_MOVED_TO | IN_CREATE | IN_DELETE
 READ_SIZE = 64 * 1024
+# Both halves of a move are told one after the other: if the second is not there by now, it is outside.
+MOVE_MS = 20
 
 
 def follow(top: str, sink: int) -> None:
@@ -37,6 +40,7 @@ class _Watcher:
         self._top = top
         self._sink = sink
         self._paths: dict[int, str] = {}
+        self._moving: dict[int, str] = {}  # cookie of a move → where the directory was
 
     def emit(self, event: dict[str, str]) -> None:
         data = pack(event)
@@ -70,15 +74,19 @@ class _Watcher:
             self.emit({"kind": "overflow", "path": directory})
 
     def run(self) -> None:
+        ready = select.poll()
+        ready.register(self._fd, select.POLLIN)
         while True:
+            if self._moving and not ready.poll(MOVE_MS):
+                self._moved_away()
             data = os.read(self._fd, READ_SIZE)
             at = 0
             while at < len(data):
-                number, mask, _cookie, length = EVENT.unpack_from(data, at)
+                number, mask, cookie, length = EVENT.unpack_from(data, at)
                 at += EVENT.size + length
-                self._event(number, mask, data[at - length : at].rstrip(b"\0"))
+                self._event(number, mask, cookie, data[at - length : at].rstrip(b"\0"))
 
-    def _event(self, number: int, mask: int, raw: bytes) -> None:
+    def _event(self, number: int, mask: int, cookie: int, raw: bytes) -> None:
         if mask & IN_Q_OVERFLOW:
             self.emit({"kind": "overflow", "path": self._top})
             return
@@ -89,18 +97,31 @@ class _Watcher:
         if directory is None:
             return
         path = os.path.join(directory, os.fsdecode(raw)) if raw else directory
-        if mask & IN_ISDIR and mask & (IN_MOVED_FROM | IN_DELETE):
-            self._forget(path)
         self.emit({"kind": _kind(mask), "path": path})
-        if mask & IN_ISDIR and mask & (IN_CREATE | IN_MOVED_TO):
-            self.add(path, announce=bool(mask & IN_CREATE))
+        if not mask & IN_ISDIR:
+            return
+        if mask & IN_MOVED_FROM:
+            self._moving[cookie] = path
+        elif mask & IN_MOVED_TO and cookie in self._moving:
+            self._renamed(self._moving.pop(cookie), path)
+        elif mask & (IN_CREATE | IN_MOVED_TO):
+            self.add(path, announce=True)
 
-    def _forget(self, path: str) -> None:
-        """A directory went away or to another place: its watches would tell wrong names."""
-        gone = [n for n, each in self._paths.items() if each == path or each.startswith(path + "/")]
-        for number in gone:
-            self._libc.inotify_rm_watch(self._fd, number)
-            del self._paths[number]
+    def _below(self, path: str) -> list[int]:
+        return [n for n, each in self._paths.items() if each == path or each.startswith(path + "/")]
+
+    def _renamed(self, old: str, new: str) -> None:
+        """Watches follow their directory; only the names have to."""
+        for number in self._below(old):
+            self._paths[number] = new + self._paths[number][len(old) :]
+
+    def _moved_away(self) -> None:
+        """Directories that did not appear elsewhere under the top are none of ours any more."""
+        for path in self._moving.values():
+            for number in self._below(path):
+                self._libc.inotify_rm_watch(self._fd, number)
+                del self._paths[number]
+        self._moving.clear()
 
 
 def _kind(mask: int) -> str:
