@@ -1,0 +1,63 @@
+"""The asynchronous client."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from aetherium.client import values
+from aetherium.client.executions import Executions
+from aetherium.client.files import Files
+from aetherium.client.images import Images
+from aetherium.client.jobs import Jobs
+from aetherium.client.snapshots import Snapshots
+from aetherium.client.transport import Transport
+from aetherium.client.vms import VMs
+from aetherium.domain.checks import Check
+
+
+class AsyncClient:
+    """Everything that a gateway offers. Use it as an async context manager, or call `close`.
+
+    Raises, from every call: Unavailable when nothing listens, ChannelClosed when the connection is cut in the
+    middle, and whatever error the gateway answers with.
+    """
+
+    def __init__(self, transport: Transport) -> None:
+        self._transport = transport
+        self.vms = VMs(transport)
+        self.executions = Executions(transport)
+        self.files = Files(transport)
+        self.images = Images(transport)
+        self.snapshots = Snapshots(transport)
+        self.jobs = Jobs(transport)
+
+    @classmethod
+    def unix(cls, socket: Path | str) -> AsyncClient:
+        """A client of the gateway that listens at this Unix socket."""
+        return cls(Transport(Path(socket)))
+
+    async def __aenter__(self) -> AsyncClient:
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._transport.close()
+
+    async def health(self) -> dict[str, Any]:
+        """``status``, ``version`` and ``pid`` of the gateway."""
+        found: dict[str, Any] = await self._transport.call("GET", "/healthz")
+        return found
+
+    async def doctor(self) -> list[Check]:
+        """What works on the gateway's host, what does not, and what to do about it."""
+        return values.load_all(Check, await self._transport.call("GET", "/v1/doctor"))

@@ -1,0 +1,128 @@
+"""Executions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+from aetherium.client import values
+from aetherium.client.interactive import Session, connect
+from aetherium.client.paging import collect
+from aetherium.client.transport import Transport
+from aetherium.client.vms import quoted
+from aetherium.domain.errors import ChannelClosed
+from aetherium.domain.executions import Execution, ExecutionResult, ExecutionSpec, TerminalSize
+from aetherium.domain.guest import OutputChunk, OutputStream
+
+
+class Output:
+    """An execution's output. Iterate to the end; then `result` is set."""
+
+    def __init__(self, lines: AsyncIterator[dict[str, Any]], execution: Execution | None) -> None:
+        self._lines = lines
+        self.execution = execution
+        self.result: ExecutionResult | None = None
+
+    async def __aiter__(self) -> AsyncIterator[OutputChunk]:
+        async for line in self._lines:
+            if "result" in line:
+                self.result = values.load(ExecutionResult, line["result"])
+                return
+            yield OutputChunk(OutputStream(line["stream"]), line["offset"], values.load_bytes(line))
+        raise ChannelClosed("The gateway ended the output without a result.", hint="Attach again.")
+
+
+class Executions:
+    """``client.executions``. `vm` is a VM's id, name, or unique prefix of an id."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
+
+    async def run(self, vm: str, spec: ExecutionSpec) -> tuple[Execution, bytes, bytes]:
+        """Run a command to its end: the execution, stdout, stderr."""
+        answer = await self._http.call("POST", f"/v1/vms/{quoted(vm)}/executions", body=values.dump(spec))
+        return (
+            values.load(Execution, answer["execution"]),
+            values.load_bytes(answer["stdout"]),
+            values.load_bytes(answer["stderr"]),
+        )
+
+    async def start(self, vm: str, spec: ExecutionSpec) -> Execution:
+        """Start a command in the background."""
+        return values.load(
+            Execution,
+            await self._http.call(
+                "POST",
+                f"/v1/vms/{quoted(vm)}/executions",
+                params={"mode": "background"},
+                body=values.dump(spec),
+            ),
+        )
+
+    @asynccontextmanager
+    async def stream(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[Output]:
+        """Run a command and follow its output. Leaving early does not end it."""
+        async with self._http.lines(
+            "POST",
+            f"/v1/vms/{quoted(vm)}/executions",
+            params={"mode": "stream"},
+            body=values.dump(spec),
+        ) as lines:
+            first = await anext(lines)
+            yield Output(lines, values.load(Execution, first["execution"]))
+
+    @asynccontextmanager
+    async def follow(
+        self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
+    ) -> AsyncIterator[Output]:
+        """Follow the output of an execution from these offsets on."""
+        async with self._http.lines(
+            "GET",
+            f"/v1/executions/{quoted(execution_id)}/output",
+            params={"stdout_offset": stdout_offset, "stderr_offset": stderr_offset},
+        ) as lines:
+            yield Output(lines, None)
+
+    def interactive(self, vm: str, spec: ExecutionSpec) -> AbstractAsyncContextManager[Session]:
+        """Run a command with stdin (`spec.stdin`) or in a terminal (`spec.terminal`)."""
+        return connect(self._http.socket, f"/v1/vms/{quoted(vm)}/terminal", values.dump(spec))
+
+    def attach(
+        self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
+    ) -> AbstractAsyncContextManager[Session]:
+        """Take part in an execution that runs."""
+        query = f"?stdout_offset={stdout_offset}&stderr_offset={stderr_offset}"
+        return connect(self._http.socket, f"/v1/executions/{quoted(execution_id)}/attach{query}")
+
+    async def list(self, vm: str) -> Sequence[Execution]:
+        """The executions of a VM, newest first."""
+        return await collect(self._http, f"/v1/vms/{quoted(vm)}/executions", Execution)
+
+    async def get(self, execution_id: str) -> Execution:
+        """One execution."""
+        return await self._get(execution_id, wait=False)
+
+    async def wait(self, execution_id: str) -> Execution:
+        """One execution, at its end."""
+        return await self._get(execution_id, wait=True)
+
+    async def _get(self, execution_id: str, *, wait: bool) -> Execution:
+        found = await self._http.call(
+            "GET", f"/v1/executions/{quoted(execution_id)}", params={"wait": "true" if wait else None}
+        )
+        return values.load(Execution, found)
+
+    async def signal(self, execution_id: str, signal: int) -> None:
+        """Send a signal to its process group."""
+        await self._http.call(
+            "POST", f"/v1/executions/{quoted(execution_id)}/signal", body={"signal": signal}
+        )
+
+    async def kill(self, execution_id: str) -> None:
+        """Kill everything that it has started."""
+        await self._http.call("POST", f"/v1/executions/{quoted(execution_id)}/kill")
+
+    async def resize(self, execution_id: str, size: TerminalSize) -> None:
+        """Change the size of its terminal."""
+        await self._http.call("POST", f"/v1/executions/{quoted(execution_id)}/resize", body=values.dump(size))

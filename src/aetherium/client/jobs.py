@@ -1,0 +1,62 @@
+"""Jobs."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from contextlib import asynccontextmanager
+from urllib.parse import quote
+
+from aetherium.client import values
+from aetherium.client.paging import collect
+from aetherium.client.transport import Transport
+from aetherium.client.vms import quoted
+from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState
+
+
+class Jobs:
+    """``client.jobs``. A `ref` is an id or a unique prefix of one."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
+
+    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None) -> Job:
+        """Start a job. Its source's paths are those of the gateway's host."""
+        body = {"spec": values.dump(spec), "secrets": dict(secrets or {})}
+        return values.load(Job, await self._http.call("POST", "/v1/jobs", body=body))
+
+    async def list(self, *, states: Collection[JobState] = ()) -> Sequence[Job]:
+        """Jobs, newest first."""
+        return await collect(self._http, "/v1/jobs", Job, {"state": [state.value for state in states]})
+
+    async def get(self, ref: str) -> Job:
+        """One job."""
+        return values.load(Job, await self._http.call("GET", f"/v1/jobs/{quoted(ref)}"))
+
+    async def wait(self, ref: str) -> Job:
+        """One job, at its end."""
+        found = await self._http.call("GET", f"/v1/jobs/{quoted(ref)}", params={"wait": "true"})
+        return values.load(Job, found)
+
+    @asynccontextmanager
+    async def events(self, ref: str, *, after: int = 0) -> AsyncIterator[AsyncIterator[JobEvent]]:
+        """What happens in it, from the event after `after` on, until it has ended."""
+        async with self._http.lines(
+            "GET", f"/v1/jobs/{quoted(ref)}/events", params={"after": after}
+        ) as lines:
+            yield (values.load(JobEvent, line) async for line in lines)
+
+    async def cancel(self, ref: str) -> Job:
+        """Ask it to end; returns at once."""
+        return values.load(Job, await self._http.call("POST", f"/v1/jobs/{quoted(ref)}/cancel"))
+
+    async def delete(self, ref: str) -> None:
+        """Delete it, with its logs and artifacts."""
+        await self._http.call("DELETE", f"/v1/jobs/{quoted(ref)}")
+
+    def patch(self, ref: str) -> AsyncIterator[bytes]:
+        """All changes that it made, as ``git apply`` takes them."""
+        return self._http.download(f"/v1/jobs/{quoted(ref)}/patch")
+
+    def artifact(self, ref: str, name: str) -> AsyncIterator[bytes]:
+        """An artifact's bytes, by its path."""
+        return self._http.download(f"/v1/jobs/{quoted(ref)}/artifacts/{quote(name)}")

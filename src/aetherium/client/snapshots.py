@@ -1,0 +1,37 @@
+"""Snapshots."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from aetherium.client import values
+from aetherium.client.paging import collect
+from aetherium.client.transport import Transport
+from aetherium.client.vms import quoted
+from aetherium.domain.snapshots import Snapshot
+
+
+class Snapshots:
+    """``client.snapshots``. A `ref` is an id, a name, or a unique prefix of an id."""
+
+    def __init__(self, transport: Transport) -> None:
+        self._http = transport
+
+    async def create(self, vm: str, *, name: str | None = None) -> Snapshot:
+        """Memory, disk and devices of a VM."""
+        body = {"name": name}
+        return values.load(
+            Snapshot, await self._http.call("POST", f"/v1/vms/{quoted(vm)}/snapshots", body=body)
+        )
+
+    async def list(self) -> Sequence[Snapshot]:
+        """All snapshots, newest first."""
+        return await collect(self._http, "/v1/snapshots", Snapshot)
+
+    async def get(self, ref: str) -> Snapshot:
+        """One snapshot."""
+        return values.load(Snapshot, await self._http.call("GET", f"/v1/snapshots/{quoted(ref)}"))
+
+    async def delete(self, ref: str) -> None:
+        """Delete it."""
+        await self._http.call("DELETE", f"/v1/snapshots/{quoted(ref)}")
