@@ -93,7 +93,6 @@ class Settings(BaseSettings):
     reap_interval_s: float = Field(default=1.0, gt=0)
     reconcile_interval_s: float = Field(default=30.0, gt=0)
     output_mib: int = Field(default=16, ge=1)
-    executions_kept: int = Field(default=10_000, ge=1)
     jobs_at_once: int = Field(default=4, ge=1)
     job_timeout_s: float = Field(default=6 * 3600.0, gt=0)
     job_log_mib: int = Field(default=256, ge=1)

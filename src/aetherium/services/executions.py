@@ -1,0 +1,267 @@
+"""Executions: commands in VMs, recorded and masked."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from aetherium.domain.errors import AetheriumError, Conflict, GuestError, NotFound
+from aetherium.domain.executions import (
+    EXECUTION_LIFECYCLE,
+    Execution,
+    ExecutionResult,
+    ExecutionSpec,
+    ExecutionState,
+    TerminalSize,
+)
+from aetherium.domain.guest import ExecutionStatus
+from aetherium.domain.ids import EXECUTION, new_id
+from aetherium.domain.images import ImageConfig
+from aetherium.domain.vms import VM, VMState
+from aetherium.interfaces.guest import Attachment, Guest
+from aetherium.interfaces.tasks import finish
+from aetherium.services.host import Host
+from aetherium.services.journal import ExecutionJournal, lost
+from aetherium.services.masking import masked, patterns
+from aetherium.services.recording import RecordedAttachment
+from aetherium.services.vms import VMService
+
+log = logging.getLogger(__name__)
+
+# An execution that the agent does not know is lost, unless it is so young that it may be on its way there.
+UNKNOWN_S = 30.0
+_REFRESH_S = 5.0
+_KILL_S = 2.0
+# Executions whose secrets are remembered for masking, the latest ones.
+_SECRETS_KEPT = 4096
+
+
+class ExecutionService:
+    """See the methods. `vm` is an id, a name or a unique prefix of an id."""
+
+    def __init__(self, host: Host, vms: VMService, journal: ExecutionJournal) -> None:
+        self._host = host
+        self._vms = vms
+        self._journal = journal
+        self._configs: dict[str, ImageConfig] = {}
+        self._secrets: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
+
+    async def run(
+        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b""
+    ) -> tuple[Execution, bytes, bytes]:
+        """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled.
+
+        A command that cannot be started has the state `failed`, and its result says why. Raises
+        LimitExceeded, after killing it, for more output than the setting `output_mib`; VMCrashed within 2 s
+        of the VM's end.
+        """
+        async with self._vms.session(vm) as (row, guest):
+            full = await self._complete(row, spec)
+            execution = self._begin(row, spec)
+            cap = self._host.settings.output_mib << 20
+            try:
+                result, out, err = await guest.run(execution.id, full, stdin=stdin, output_cap=cap)
+            except asyncio.CancelledError:
+                await finish(_kill(guest, execution.id))
+                raise
+        forms = self._secrets.get(execution.id, ())
+        return self._ended(execution, result), masked(forms, out), masked(forms, err)
+
+    async def start(self, vm: str, spec: ExecutionSpec) -> Execution:
+        """Start a command and return at once; it outlives this process. In the state `failed` if it could
+        not be started."""
+        async with self._vms.session(vm) as (row, guest):
+            full = await self._complete(row, spec)
+            execution = self._begin(row, spec)
+            await self._journal.flush()  # nobody waits for its end, so its row has to be there in any case
+            try:
+                await guest.start(execution.id, full)
+            except GuestError as error:
+                return self._ended(execution, ExecutionResult(ExecutionState.FAILED, error=error.message))
+        return execution
+
+    @asynccontextmanager
+    async def launch(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[tuple[Execution, Attachment]]:
+        """Start a command and follow it. Leaving the block lets it go on."""
+        async with self._vms.session(vm) as (row, guest):
+            full = await self._complete(row, spec)
+            execution = self._begin(row, spec)
+            async with guest.launch(execution.id, full) as inner:
+                forms = self._secrets.get(execution.id, ())
+                yield (
+                    execution,
+                    RecordedAttachment(inner, forms, lambda result: self._note(execution, result)),
+                )
+
+    @asynccontextmanager
+    async def attach(
+        self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
+    ) -> AsyncIterator[Attachment]:
+        """Follow a command from these offsets, also one that has ended and whose output is still kept.
+
+        Raises NotFound, and Conflict if its VM does not run, or if it has secrets and was not started by this
+        process, which then could not mask them.
+        """
+        execution = await self._row(execution_id)
+        forms = self._secrets.get(execution_id, ())
+        if execution.secret_names and execution_id not in self._secrets:
+            raise Conflict(
+                f"The execution {execution_id} was given secrets by another process, and its output cannot"
+                " be masked any more.",
+                hint="Its state and exit code can still be read.",
+            )
+        shown = (stdout_offset, stderr_offset)
+        before = max((len(form) for form in forms), default=1) - 1
+        begin = (max(0, stdout_offset - before), max(0, stderr_offset - before))
+        async with (
+            self._vms.session(execution.vm_id) as (_, guest),
+            guest.attach(execution_id, stdout_offset=begin[0], stderr_offset=begin[1]) as inner,
+        ):
+            yield RecordedAttachment(
+                inner, forms, lambda result: self._note(execution, result), begin=begin, shown=shown
+            )
+
+    async def list(self, vm: str) -> Sequence[Execution]:
+        """Those of a VM, newest first."""
+        row = await self._vms.get(vm)
+        await self._journal.flush()
+        await self.refresh(row)
+        return await self._host.store.executions.list(row.id)
+
+    async def get(self, execution_id: str) -> Execution:
+        """As it is now. Raises NotFound."""
+        execution = await self._row(execution_id)
+        if EXECUTION_LIFECYCLE.is_final(execution.state):
+            return execution
+        await self.refresh(await self._vms.get(execution.vm_id))
+        return await self._row(execution_id)
+
+    async def wait(self, execution_id: str) -> Execution:
+        """Wait for its end."""
+        execution = await self.get(execution_id)
+        if EXECUTION_LIFECYCLE.is_final(execution.state):
+            return execution
+        async with self._vms.session(execution.vm_id) as (_, guest):
+            return self._ended(execution, await _result(guest, execution_id))
+
+    async def signal(self, execution_id: str, signal: int) -> None:
+        """Send a signal to its process group."""
+        execution = await self._row(execution_id)
+        async with self._vms.session(execution.vm_id) as (_, guest):
+            await guest.signal(execution_id, signal)
+
+    async def kill(self, execution_id: str) -> None:
+        """Kill everything that it has started."""
+        execution = await self._row(execution_id)
+        async with self._vms.session(execution.vm_id) as (_, guest):
+            await guest.kill(execution_id)
+
+    async def resize(self, execution_id: str, size: TerminalSize) -> None:
+        """Change the size of its terminal."""
+        execution = await self._row(execution_id)
+        async with self._vms.session(execution.vm_id) as (_, guest):
+            await guest.resize(execution_id, size)
+
+    async def refresh(self, vm: VM) -> int:
+        """Ask the agent how those that were not seen to end are, and record it; how many still run. What
+        cannot be asked now stays as it is. Not a use of the VM."""
+        store, now = self._host.store, self._host.clock.now()
+        open_rows = {row.id: row for row in await store.executions.list(vm.id, unfinished=True)}
+        if vm.state in (VMState.STOPPED, VMState.FAILED):
+            self._journal.lose(vm.id, now)
+            await store.executions.lose(vm.id, now)
+            return 0
+        if not open_rows or vm.state is not VMState.RUNNING:
+            return len(open_rows)
+        try:
+            async with asyncio.timeout(_REFRESH_S), self._host.connections.session(vm) as guest:
+                known = {status.id: status for status in await guest.executions()}
+                ended = [await self._settle(guest, row, known.get(row.id)) for row in open_rows.values()]
+        except (AetheriumError, TimeoutError) as error:
+            log.info("The executions of %s cannot be looked at now: %s", vm.id, error)
+            return len(open_rows)
+        await self._journal.flush()
+        return ended.count(False)
+
+    async def _settle(self, guest: Guest, row: Execution, status: ExecutionStatus | None) -> bool:
+        """Record the end of an execution, if it has ended; whether it has."""
+        if status is None:
+            age = (self._host.clock.now() - row.created_at).total_seconds()
+            if age > UNKNOWN_S:
+                self._journal.put(lost(row, self._host.clock.now()))
+            return age > UNKNOWN_S
+        if not EXECUTION_LIFECYCLE.is_final(status.state):
+            return False
+        self._ended(row, await _result(guest, row.id, (status.stdout_bytes, status.stderr_bytes)))
+        return True
+
+    async def _row(self, execution_id: str) -> Execution:
+        return self._journal.get(execution_id) or await self._host.store.executions.get(execution_id)
+
+    def _begin(self, vm: VM, spec: ExecutionSpec) -> Execution:
+        now = self._host.clock.now()
+        execution = Execution(
+            id=new_id(EXECUTION),
+            vm_id=vm.id,
+            spec=replace(spec, secret_env={}),
+            state=ExecutionState.RUNNING,
+            created_at=now,
+            started_at=now,
+            secret_names=tuple(sorted(spec.secret_env)),
+        )
+        if spec.secret_env:
+            self._secrets[execution.id] = patterns(spec.secret_env.values())
+            while len(self._secrets) > _SECRETS_KEPT:
+                self._secrets.popitem(last=False)
+        self._journal.put(execution)
+        return execution
+
+    def _ended(self, execution: Execution, result: ExecutionResult) -> Execution:
+        forms = self._secrets.get(execution.id, ())
+        if forms and result.error:
+            text = masked(forms, result.error.encode()).decode(errors="replace")
+            result = replace(result, error=text)
+        done = replace(execution, state=result.state, result=result, ended_at=self._host.clock.now())
+        self._journal.put(done)
+        return done
+
+    def _note(self, execution: Execution, result: ExecutionResult) -> None:
+        self._ended(execution, result)
+
+    async def _complete(self, vm: VM, spec: ExecutionSpec) -> ExecutionSpec:
+        """With what the image and the VM say where the caller did not."""
+        config = self._configs.get(vm.image_digest)
+        if config is None:
+            config = await self._config(vm.image_digest)
+        return replace(
+            spec,
+            env={**config.env, **vm.spec.env, **spec.env},
+            user=spec.user if spec.user is not None else config.user or None,
+            cwd=spec.cwd if spec.cwd is not None else config.workdir or None,
+        )
+
+    async def _config(self, digest: str) -> ImageConfig:
+        try:
+            config = (await self._host.images.get(digest)).config
+        except NotFound:  # cannot be while the VM holds its image; its commands still run
+            config = ImageConfig()
+        self._configs[digest] = config
+        return config
+
+
+async def _result(guest: Guest, execution_id: str, skip: tuple[int, int] = (0, 0)) -> ExecutionResult:
+    """The result alone; `skip` are offsets up to which output is not wanted."""
+    async with guest.attach(execution_id, stdout_offset=skip[0], stderr_offset=skip[1]) as attachment:
+        return await attachment.result()
+
+
+async def _kill(guest: Guest, execution_id: str) -> None:
+    try:
+        async with asyncio.timeout(_KILL_S):
+            await guest.kill(execution_id)
+    except (AetheriumError, TimeoutError) as error:
+        log.warning("The execution %s could not be killed: %s", execution_id, error)
