@@ -47,8 +47,9 @@ class GuestFiles(ABC):
         """Stream a file's bytes, or a range; goes on where it was after a lost connection."""
         while True:
             rest = {"path": path, "offset": offset, "length": length}
+            connection = await self._connected()
             try:
-                with (await self._connected()).open(m.FILE_READ, rest, window=WINDOW) as stream:
+                with connection.open(m.FILE_READ, rest, window=WINDOW) as stream:
                     while (item := await stream.next()) is not None:
                         offset += len(item.payload)
                         if length is not None:
@@ -58,7 +59,7 @@ class GuestFiles(ABC):
                         yield item.payload
                     return
             except ChannelClosed:
-                continue  # `_connected` gives up when there is nobody any more
+                continue
 
     async def write(
         self,
