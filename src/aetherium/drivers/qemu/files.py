@@ -1,0 +1,52 @@
+"""Files with holes."""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+
+def extents(fd: int) -> Iterator[tuple[int, int]]:
+    """Begin and end of each piece of the file that has data."""
+    end = 0
+    while True:
+        try:
+            begin = os.lseek(fd, end, os.SEEK_DATA)
+        except OSError as error:
+            if error.errno == errno.ENXIO:  # no data after this
+                return
+            raise
+        end = os.lseek(fd, begin, os.SEEK_HOLE)
+        yield begin, end
+
+
+def copy_sparse(source: Path, target: Path) -> None:
+    """Copy a file and its holes; where the file system can, its blocks are shared."""
+    with source.open("rb") as reader, target.open("xb") as writer:
+        os.fchmod(writer.fileno(), 0o600)
+        writer.truncate(os.fstat(reader.fileno()).st_size)
+        for begin, end in extents(reader.fileno()):
+            _copy_range(reader.fileno(), writer.fileno(), begin, end)
+
+
+def _copy_range(reader: int, writer: int, begin: int, end: int) -> None:
+    while begin < end:
+        try:
+            done = os.copy_file_range(reader, writer, end - begin, begin, begin)
+        except OSError as error:
+            if error.errno not in (errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EINVAL):
+                raise
+            done = os.pwrite(writer, os.pread(reader, min(end - begin, 1 << 20), begin), begin)
+        if done == 0:
+            return  # the file became shorter
+        begin += done
+
+
+def allocated(path: Path) -> int:
+    """Bytes that a file takes on the disk; 0 if it is not there."""
+    try:
+        return path.stat().st_blocks * 512
+    except FileNotFoundError:
+        return 0

@@ -1,0 +1,146 @@
+"""The directory of one VM, which holds everything that the VM has on this host."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import os
+import shutil
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aetherium.domain import ids
+from aetherium.domain.errors import AlreadyExists, Conflict, NotFound, VMFailed
+
+MONITOR = "qmp.sock"
+PIDFILE = "pid"
+PORTS = tuple(f"agent-{number}.sock" for number in range(4))
+MEMORY = "memory"
+LOCK = "lock"
+# The longest operation, a snapshot of a large VM, takes seconds for each GiB that the VM has touched.
+PATIENCE_S = 60.0
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """Paths of one VM. QEMU's working directory is `path`, so that it needs relative names only: a Unix
+    socket's path has at most 107 bytes."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, root: Path, vm_id: str) -> Home:
+        """The home of a VM. Raises InvalidInput for what is no VM's id."""
+        return cls(root / ids.check_id(vm_id, ids.VM))
+
+    @property
+    def vm_id(self) -> str:
+        return self.path.name
+
+    @property
+    def log(self) -> Path:
+        """What QEMU itself had to say."""
+        return self.path / "qemu.log"
+
+    @property
+    def memory(self) -> Path:
+        """A further link to the memory file of the snapshot that the VM came from."""
+        return self.path / MEMORY
+
+    @property
+    def pidfile(self) -> Path:
+        """Written by QEMU, and removed by it when it ends in an orderly way."""
+        return self.path / PIDFILE
+
+    def disk(self, level: int) -> Path:
+        """A layer of the disk: 0 is the empty file system, each further one an overlay on the one before."""
+        return self.path / disk_name(level)
+
+    def create(self) -> None:
+        """Make it, private. Raises AlreadyExists."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        try:
+            self.path.mkdir(mode=0o700)
+        except FileExistsError:
+            raise AlreadyExists(f"There is already a VM {self.vm_id} on this host.") from None
+        self.path.chmod(0o700)  # whatever the umask was
+
+    def remove(self) -> None:
+        """Remove it and all it holds. Idempotent."""
+        try:
+            shutil.rmtree(self.path)
+        except FileNotFoundError:
+            if self.path.exists():  # a socket went away while its directory was being listed
+                self.remove()
+
+    @asynccontextmanager
+    async def exclusive(self) -> AsyncIterator[None]:
+        """For operations of several steps on the running VM; waits for the one that is going on.
+
+        Raises NotFound when the VM has no directory, Conflict when the other operation takes too long.
+        """
+        try:
+            fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except FileNotFoundError:
+            raise NotFound("VM", self.vm_id) from None
+        try:
+            async with asyncio.timeout(PATIENCE_S):
+                while not _flock(fd, fcntl.LOCK_EX):
+                    await asyncio.sleep(0.005)
+        except TimeoutError:
+            os.close(fd)
+            raise Conflict(
+                f"Another operation on {self.vm_id} is going on.", hint="Try again when it is over."
+            ) from None
+        except BaseException:
+            os.close(fd)
+            raise
+        try:
+            yield
+        finally:
+            os.close(fd)
+
+    @property
+    def busy(self) -> bool:
+        """Whether an operation of several steps is going on."""
+        try:
+            fd = os.open(self.path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+        except FileNotFoundError:
+            return False
+        try:
+            return not _flock(fd, fcntl.LOCK_SH)
+        finally:
+            os.close(fd)
+
+    def last_words(self) -> str:
+        """The last line of QEMU's own log, or an empty string."""
+        try:
+            lines = self.log.read_text(errors="replace").strip().splitlines()
+        except FileNotFoundError:
+            return ""
+        return lines[-1][-500:] if lines else ""
+
+
+def _flock(fd: int, kind: int) -> bool:
+    try:
+        fcntl.flock(fd, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
+def disk_name(level: int) -> str:
+    """Name of a layer of the disk, in a VM's directory and in a snapshot's."""
+    return f"disk-{level}"
+
+
+def link(source: Path, target: Path) -> None:
+    """A further link to a file that never changes, or a copy of it where file systems differ."""
+    try:
+        target.hardlink_to(source)
+    except FileNotFoundError as error:
+        raise VMFailed(f"The snapshot is incomplete: {source.name} is missing.") from error
+    except OSError:
+        shutil.copyfile(source, target)
