@@ -1,0 +1,52 @@
+"""From what people type to a row."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aetherium.domain.errors import InvalidInput, NotFound
+
+_SHORTEST = 6
+_PREFIX = re.compile(r"^[a-z]{2,6}_[0-9a-hjkmnp-tv-z]{0,16}$")
+
+
+async def find_id(
+    connection: AsyncConnection,
+    table: sa.Table,
+    kind: str,
+    ref: str,
+    by_name: sa.ColumnElement[bool] | None = None,
+    order: Sequence[sa.ColumnElement[Any]] = (),
+) -> str:
+    """The id of the row that `ref` means: by id, by name, or by a unique prefix of the id.
+
+    Raises NotFound, and InvalidInput if several rows have the prefix.
+    """
+    column = table.c.id
+    exact = await connection.scalar(sa.select(column).where(column == ref))
+    if exact is not None:
+        return str(exact)
+    if by_name is not None:
+        named = await connection.scalar(sa.select(column).where(by_name).order_by(*order).limit(1))
+        if named is not None:
+            return str(named)
+    if len(ref) >= _SHORTEST and _PREFIX.match(ref):
+        found = (
+            await connection.scalars(
+                sa.select(column).where(column.startswith(ref, autoescape=True)).order_by(column).limit(6)
+            )
+        ).all()
+        if len(found) > 1:
+            raise InvalidInput(
+                f"{ref!r} fits several: {', '.join(found[:5])}{' …' if len(found) > 5 else ''}.",
+                hint="Give more of the id.",
+                field="ref",
+            )
+        if found:
+            return str(found[0])
+    raise NotFound(kind, ref)
