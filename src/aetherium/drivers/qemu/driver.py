@@ -12,7 +12,6 @@ from dataclasses import asdict
 from pathlib import Path
 
 from aetherium import process
-from aetherium.domain import ids
 from aetherium.domain.errors import (
     AetheriumError,
     BootFailed,
@@ -25,7 +24,8 @@ from aetherium.domain.errors import (
 )
 from aetherium.domain.guest import GuestEndpoint, UnixEndpoint
 from aetherium.domain.vms import Capability, NetworkMode
-from aetherium.drivers.qemu import command, console, disks, procs, qmp, snapshots
+from aetherium.drivers import directories, procs
+from aetherium.drivers.qemu import command, console, disks, qmp, snapshots
 from aetherium.drivers.qemu.files import allocated
 from aetherium.drivers.qemu.home import MONITOR, PORTS, Home, link
 from aetherium.drivers.qemu.probe import probe
@@ -178,14 +178,12 @@ class QemuDriver:
         """Remove every trace of a VM, whoever started it and however far that came."""
         home = Home.of(self._root, vm_id)
         await self._kill_all(home)
-        await asyncio.to_thread(home.remove)
+        await asyncio.to_thread(directories.remove, home.path)
         await self._kill_all(home)  # one that was started meanwhile: its directory is gone
 
     async def owned(self) -> Sequence[str]:
         """All VMs that have a directory; there is nothing outside of it."""
-        if not self._root.exists():
-            return []
-        return sorted(entry.name for entry in self._root.iterdir() if ids.is_id(entry.name, ids.VM))
+        return directories.owned(self._root)
 
     # -- starting
 
@@ -227,7 +225,7 @@ class QemuDriver:
     async def _new(self, launch: Launch) -> AsyncIterator[Home]:
         """A home for a VM to be; nothing of the VM stays if the block fails or is cancelled."""
         home = Home.of(self._root, launch.vm_id)
-        home.create()
+        directories.create(home.path)
         try:
             yield home
         except BaseException as error:

@@ -11,8 +11,8 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aetherium.domain import ids
-from aetherium.domain.errors import AlreadyExists, Conflict, NotFound, VMFailed
+from aetherium.domain.errors import Conflict, NotFound, VMFailed
+from aetherium.drivers import directories
 
 MONITOR = "qmp.sock"
 PIDFILE = "pid"
@@ -33,7 +33,7 @@ class Home:
     @classmethod
     def of(cls, root: Path, vm_id: str) -> Home:
         """The home of a VM. Raises InvalidInput for what is no VM's id."""
-        return cls(root / ids.check_id(vm_id, ids.VM))
+        return cls(directories.of(root, vm_id))
 
     @property
     def vm_id(self) -> str:
@@ -58,23 +58,6 @@ class Home:
         """A layer of the disk: 0 is the empty file system, each further one an overlay on the one before."""
         return self.path / disk_name(level)
 
-    def create(self) -> None:
-        """Make it, private. Raises AlreadyExists."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        try:
-            self.path.mkdir(mode=0o700)
-        except FileExistsError:
-            raise AlreadyExists(f"There is already a VM {self.vm_id} on this host.") from None
-        self.path.chmod(0o700)  # whatever the umask was
-
-    def remove(self) -> None:
-        """Remove it and all it holds. Idempotent."""
-        try:
-            shutil.rmtree(self.path)
-        except FileNotFoundError:
-            if self.path.exists():  # a socket went away while its directory was being listed
-                self.remove()
-
     @asynccontextmanager
     async def exclusive(self) -> AsyncIterator[None]:
         """For operations of several steps on the running VM; waits for the one that is going on.
@@ -87,7 +70,7 @@ class Home:
             raise NotFound("VM", self.vm_id) from None
         try:
             async with asyncio.timeout(PATIENCE_S):
-                while not _flock(fd, fcntl.LOCK_EX):
+                while not _flock(fd, fcntl.LOCK_EX):  # noqa: ASYNC110  # held by another process, maybe
                     await asyncio.sleep(0.005)
         except TimeoutError:
             os.close(fd)

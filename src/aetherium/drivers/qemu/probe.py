@@ -65,45 +65,55 @@ def _unavailable(reason: str, hint: str = "") -> DriverProbe:
 
 async def _facts(cache: Path, program: Path) -> Mapping[str, object]:
     """From the file, if this host, its QEMU and our rights are still the same."""
-    stat = program.stat()
-    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    key = [
-        boot_id,
-        str(program),
-        stat.st_size,
-        stat.st_mtime_ns,
-        os.geteuid(),
-        os.access(_KVM, os.R_OK | os.W_OK),
-    ]
     file = cache / "host.json"
-    try:
-        known = json.loads(file.read_bytes())
-        if known["key"] == key:
-            facts: Mapping[str, object] = known["facts"]
-            return facts
-    except (FileNotFoundError, ValueError, KeyError):
-        pass  # not known yet, or written by another version: found out below
-    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    key = _key(program)
+    known = _recall(file, key)
+    if known is not None:
+        return known
     version = (await process.run([PROGRAM, "--version"])).stdout.decode().partition("(")[0]
     facts = {
         "qemu": version.removeprefix("QEMU emulator version").strip(),
         "kvm": await _why_no_kvm(cache),
         "tsc_khz": await tsc_khz(),
     }
+    _remember(file, key, facts)
+    return facts
+
+
+def _key(program: Path) -> list[object]:
+    stat = program.stat()
+    boot_id = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return [boot_id, str(program), stat.st_size, stat.st_mtime_ns, os.geteuid(), _kvm_opens()]
+
+
+def _recall(file: Path, key: list[object]) -> Mapping[str, object] | None:
+    try:
+        known = json.loads(file.read_bytes())
+        if known["key"] == key:
+            facts: Mapping[str, object] = known["facts"]
+            return facts
+    except FileNotFoundError:
+        file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except (ValueError, KeyError):
+        return None  # written by another version
+    return None
+
+
+def _remember(file: Path, key: list[object], facts: Mapping[str, object]) -> None:
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     part.write_text(json.dumps({"key": key, "facts": facts}))
     part.replace(file)
-    return facts
+
+
+def _kvm_opens() -> bool:
+    return os.access(_KVM, os.R_OK | os.W_OK)
 
 
 async def _why_no_kvm(cache: Path) -> str:
     """Run a small guest; an empty string if it ran."""
-    if not _KVM.exists():
-        return "there is no /dev/kvm"
-    if not os.access(_KVM, os.R_OK | os.W_OK):
-        return "this user may not open /dev/kvm (add it to the group kvm)"
-    guest = cache / f".probe-{secrets.token_hex(4)}"
-    guest.write_bytes(payload.elf())
+    if not _kvm_opens():
+        return "this user may not open /dev/kvm, or there is none (the group kvm has the right)"
+    guest = _write_guest(cache)
     argv = [
         *(PROGRAM, "-M", "microvm", "-accel", "kvm", "-cpu", "host", "-m", "16", "-kernel", str(guest)),
         *("-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
@@ -114,5 +124,15 @@ async def _why_no_kvm(cache: Path) -> str:
     except DeadlineExceeded:
         return "KVM cannot run a guest here"
     finally:
-        guest.unlink()
+        _remove(guest)
     return "" if result.exit_code == payload.SUCCESS else "KVM cannot start a guest here"
+
+
+def _write_guest(cache: Path) -> Path:
+    guest = cache / f".probe-{secrets.token_hex(4)}"
+    guest.write_bytes(payload.elf())
+    return guest
+
+
+def _remove(guest: Path) -> None:
+    guest.unlink(missing_ok=True)

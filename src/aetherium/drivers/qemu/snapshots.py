@@ -73,7 +73,7 @@ class Contents:
                     hint="Restore it with the same image, size and QEMU, or make a new one.",
                     field=name,
                 )
-        # The boot's measurement of the counter differs by a few parts in a million; another machine's by more.
+        # Two measurements of one counter differ by a few parts in a million, two machines by more.
         if abs(self.tsc_khz - here.tsc_khz) * 1000 > self.tsc_khz:
             raise Conflict(
                 "The snapshot was made on a machine with another clock frequency.",
@@ -114,14 +114,19 @@ async def _ram_address(client: Monitor) -> int:
     return int(found[1], 16)
 
 
-@asynccontextmanager
-async def staged(directory: Path) -> AsyncIterator[Path]:
-    """A directory to fill, which becomes `directory` if the block succeeds and is removed otherwise."""
+def _stage(directory: Path) -> Path:
     if directory.exists():
         raise AlreadyExists(f"The snapshot's directory {directory.name!r} exists already.")
     part = directory.with_name(f".{directory.name}.part")
-    await asyncio.to_thread(shutil.rmtree, part, ignore_errors=True)  # of a process that was killed
+    shutil.rmtree(part, ignore_errors=True)  # of a process that was killed
     part.mkdir(mode=0o700, parents=True)
+    return part
+
+
+@asynccontextmanager
+async def staged(directory: Path) -> AsyncIterator[Path]:
+    """A directory to fill, which becomes `directory` if the block succeeds and is removed otherwise."""
+    part = await asyncio.to_thread(_stage, directory)
     try:
         yield part
         part.rename(directory)
@@ -131,7 +136,7 @@ async def staged(directory: Path) -> AsyncIterator[Path]:
 
 
 def describe(name: str, contents: Contents, directory: Path) -> SnapshotData:
-    """The record of a finished snapshot. Lower layers of the disk are links and count where they came from."""
+    """The record of a finished snapshot. Lower layers of the disk are links, counted where they came from."""
     own = (MEMORY, DEVICE, disk_name(contents.level))
     size = sum(allocated(directory / file) for file in own)
     return SnapshotData(name, VERSION, asdict(contents), size)

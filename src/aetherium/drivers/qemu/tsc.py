@@ -31,7 +31,7 @@ async def tsc_khz() -> int:
 
 
 def _sample(read: Callable[[], int]) -> tuple[int, int]:
-    """The counter and the clock at one moment: the tightest of several tries, as we may lose the processor."""
+    """The counter and the clock at one moment: the tightest of several tries, as we may be preempted."""
     best = (1 << 62, 0, 0)
     for _ in range(20):
         before = time.monotonic_ns()

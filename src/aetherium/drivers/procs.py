@@ -9,7 +9,7 @@ from pathlib import Path
 _PROC = Path("/proc")
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 # Fields of /proc/PID/stat (proc(5)) after the command's name, counted from its closing parenthesis.
-_STATE, _UTIME, _STIME, _START = 0, 11, 12, 19
+_STATE, _PARENT, _UTIME, _STIME, _START = 0, 1, 11, 12, 19
 
 
 def _stat(pid: int) -> list[str] | None:
@@ -31,6 +31,24 @@ def start_time(pid: int) -> int | None:
 def alive(pid: int, started: int) -> bool:
     """Whether the process that began at `started` (as `start_time` gives it) still runs."""
     return start_time(pid) == started
+
+
+def stopped(pid: int) -> bool:
+    """Whether a signal has stopped it."""
+    fields = _stat(pid)
+    return fields is not None and fields[_STATE] == "T"
+
+
+def descendants(pid: int) -> list[int]:
+    """All that it has started and that were not given to another parent since, nearest first."""
+    children: dict[int, list[int]] = {}
+    for entry in os.scandir(_PROC):
+        if entry.name.isdigit() and (fields := _stat(int(entry.name))):
+            children.setdefault(int(fields[_PARENT]), []).append(int(entry.name))
+    found = list(children.get(pid, ()))
+    for one in found:  # grows while it is walked
+        found += children.get(one, ())
+    return found
 
 
 def cpu_s(pid: int) -> float:
@@ -58,8 +76,9 @@ def find(directory: Path, exe_prefix: str) -> list[int]:
         if not entry.name.isdigit():
             continue
         try:
-            cwd = os.readlink(f"{entry.path}/cwd").removesuffix(" (deleted)")
-            if cwd == wanted and Path(os.readlink(f"{entry.path}/exe")).name.startswith(exe_prefix):
+            process = Path(entry.path)
+            cwd = str((process / "cwd").readlink()).removesuffix(" (deleted)")
+            if cwd == wanted and (process / "exe").readlink().name.startswith(exe_prefix):
                 found.append(int(entry.name))
         except (FileNotFoundError, ProcessLookupError, PermissionError):
             continue  # it has ended, or belongs to another user and is none of ours
