@@ -102,6 +102,7 @@ def parse_welcome(payload: bytes) -> tuple[bytes, int]:
 
 
 HELLO_PREFIX = hello(bytes(NONCE_SIZE))[: HEADER_SIZE + len(_MAGIC)]
+WELCOME_PREFIX = welcome(bytes(NONCE_SIZE))[: HEADER_SIZE + len(_MAGIC)]
 # Completes whatever frame the agent may be in the middle of; what is left over cannot be a header.
 PADDING = bytes(HEADER_SIZE + MAX_PAYLOAD)
 
