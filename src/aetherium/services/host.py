@@ -7,12 +7,12 @@ from dataclasses import dataclass, replace
 from aetherium.domain.errors import InvalidTransition, NotFound
 from aetherium.domain.vms import VMState
 from aetherium.interfaces.clock import Clock
-from aetherium.interfaces.drivers import Inspection
+from aetherium.interfaces.drivers import Condition, Inspection
 from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.store import Store
 from aetherium.interfaces.tasks import finish
 from aetherium.services.activity import Activity
-from aetherium.services.connections import Connections
+from aetherium.services.connections import Connections, handle_of
 from aetherium.services.drivers import Drivers
 from aetherium.services.locks import FileLocks
 from aetherium.settings import Settings
@@ -40,14 +40,17 @@ class Host:
     activity: Activity
 
 
-async def record_end(store: Store, clock: Clock, vm_id: str, end: Inspection) -> None:
-    """A VM's process has ended by itself: its row says so, and its executions are lost."""
+async def record_end(store: Store, drivers: Drivers, clock: Clock, vm_id: str, end: Inspection) -> None:
+    """A VM has ended by itself: its row says so, its executions are lost, and a process that is left of one
+    whose kernel panicked is ended."""
     reason = end.reason or f"the VM's process is {end.condition}"
     try:
-        await store.vms.transition(vm_id, VMState.FAILED, only_from=LIVE, reason=reason)
+        vm = await store.vms.transition(vm_id, VMState.FAILED, only_from=LIVE, reason=reason)
     except (NotFound, InvalidTransition):
         return  # somebody stops or deletes it, and will say so
     await store.executions.lose(vm_id, clock.now())
+    if end.condition is Condition.PANICKED:
+        await drivers.get(vm.driver).stop(handle_of(vm))
 
 
 async def remove_vm(host: Host, vm_id: str) -> None:

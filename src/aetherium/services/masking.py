@@ -1,9 +1,9 @@
 """Secret values are masked in output: each of their bytes becomes an asterisk.
 
 Masked output has the length of the original, so that offsets into it stay true. Looked for are each value,
-the lines of one that has several, and the forms that programs print by themselves: base64 (also in the middle
-of other data), hexadecimal, percent and JSON escapes. A program that wants to give a secret away finds another
-form; this is against accidents.
+the lines of one that has several, and the forms that programs print by themselves: base64 (also in the
+middle of other data), hexadecimal, percent and JSON escapes. A program that wants to give a secret away finds
+another form; this is against accidents.
 """
 
 from __future__ import annotations

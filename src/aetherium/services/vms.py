@@ -48,12 +48,14 @@ def silent(_: str) -> None:
 class VMService:
     """See the methods. `ref` is an id, a name, or a unique prefix of an id."""
 
-    def __init__(self, host: Host, launcher: Launcher, warm: WarmSnapshots, pool: VMPool) -> None:
+    def __init__(
+        self, host: Host, launcher: Launcher, warm: WarmSnapshots, pool: VMPool, power: Power
+    ) -> None:
         self._host = host
         self._launcher = launcher
         self._warm = warm
         self._pool = pool
-        self._power = Power(host, launcher)
+        self._power = power
 
     async def create(
         self,

@@ -1,0 +1,216 @@
+"""The one place that names concrete classes: from settings to a platform that works."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from aetherium.channel.connector import Connector
+from aetherium.domain.errors import InvalidInput, Unavailable
+from aetherium.images.builder import DiskImageBuilder
+from aetherium.images.store import DiskImageStore
+from aetherium.interfaces.clock import Clock, SystemClock
+from aetherium.interfaces.drivers import Inspection, VMDriver
+from aetherium.interfaces.guest import GuestConnector
+from aetherium.interfaces.images import ImageBuilder, ImageStore
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.tasks import finish
+from aetherium.services.activity import Activity
+from aetherium.services.connections import Connections
+from aetherium.services.doctor import Doctor
+from aetherium.services.drivers import Drivers
+from aetherium.services.executions import ExecutionService
+from aetherium.services.host import Host, record_end
+from aetherium.services.images import ImageService
+from aetherium.services.journal import ExecutionJournal
+from aetherium.services.launching import Launcher
+from aetherium.services.locks import FileLocks
+from aetherium.services.power import Power
+from aetherium.services.snapshots import SnapshotService
+from aetherium.services.vms import VMService
+from aetherium.services.warm import WarmSnapshots
+from aetherium.settings import Settings
+from aetherium.storage.store import open_store
+from aetherium.worker.background import Tasks, tasks
+from aetherium.worker.owners import Owners
+from aetherium.worker.pool import WarmPools
+from aetherium.worker.reaper import Reaper
+from aetherium.worker.reconcile import Reconciler
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """The services of one process. `pools` and `reaper` are for those who look after the worker."""
+
+    settings: Settings
+    vms: VMService
+    executions: ExecutionService
+    snapshots: SnapshotService
+    images: ImageService
+    doctor: Doctor
+    host: Host
+    pools: WarmPools
+    reaper: Reaper
+    reconciler: Reconciler
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """The adapters of a platform; tests put their own in."""
+
+    drivers: Sequence[VMDriver]
+    images: ImageStore
+    builder: ImageBuilder
+    connector: GuestConnector
+    clock: Clock
+
+
+def parts(settings: Settings) -> Parts:
+    """The adapters that the settings ask for. Raises InvalidInput for an unknown driver."""
+    images = DiskImageStore(settings.data_dir / "images")
+    return Parts(
+        drivers=[_driver(name, settings.data_dir) for name in settings.drivers],
+        images=images,
+        builder=DiskImageBuilder(images),
+        connector=Connector(),
+        clock=SystemClock(),
+    )
+
+
+@asynccontextmanager
+async def open_platform(
+    settings: Settings, *, background: bool, adapters: Parts | None = None
+) -> AsyncIterator[Platform]:
+    """Open the state, set right what killed processes have left, and run what has to run.
+
+    Args:
+        background: this process stays: it fills pools, carries out TTLs and idle policies, and watches all
+            VMs. Otherwise it looks only after what it uses itself.
+
+    Raises InvalidInput (settings), Unavailable (the data directory), Conflict (a newer database).
+    """
+    used = adapters or parts(settings)
+    _private(settings.data_dir)
+    owners = Owners(settings.data_dir / "owners")
+    with owners.own() as owner:
+        async with (
+            open_store(settings.data_dir / "aetherium.db", used.clock) as store,
+            tasks() as group,
+        ):
+            journal = ExecutionJournal(store.executions)
+            host = _host(settings, used, store, journal, owner, group)
+            platform = _platform(host, used, owners, journal)
+            await platform.reconciler.reconcile()
+            _begin(platform, journal, group, background=background)
+            try:
+                yield platform
+            finally:
+                await finish(_close(platform, journal, group))
+
+
+def _host(
+    settings: Settings, used: Parts, store: Store, journal: ExecutionJournal, owner: str, group: Tasks
+) -> Host:
+    drivers = Drivers(used.drivers)
+
+    async def ended(vm_id: str, end: Inspection) -> None:
+        journal.lose(vm_id, used.clock.now())
+        await record_end(store, drivers, used.clock, vm_id, end)
+
+    return Host(
+        settings=settings,
+        store=store,
+        images=used.images,
+        drivers=drivers,
+        clock=used.clock,
+        owner=owner,
+        locks=FileLocks(settings.data_dir / "locks"),
+        connections=Connections(drivers, used.connector, group, ended),
+        activity=Activity(store.vms, used.clock),
+    )
+
+
+def _platform(host: Host, used: Parts, owners: Owners, journal: ExecutionJournal) -> Platform:
+    settings = host.settings
+    launcher = Launcher(host)
+    warm = WarmSnapshots(host, launcher, settings.data_dir / "warm")
+    pools = WarmPools(host, launcher, settings.pool)
+    power = Power(host, launcher)
+    vms = VMService(host, launcher, warm, pools, power)
+    executions = ExecutionService(host, vms, journal)
+    snapshots = SnapshotService(host, vms, power)
+    return Platform(
+        settings=settings,
+        vms=vms,
+        executions=executions,
+        snapshots=snapshots,
+        images=ImageService(used.images, used.builder, host.store, warm),
+        doctor=Doctor(settings, host.drivers, used.images),
+        host=host,
+        pools=pools,
+        reaper=Reaper(host, power, executions),
+        reconciler=Reconciler(host, owners, power, snapshots, warm),
+    )
+
+
+def _begin(platform: Platform, journal: ExecutionJournal, group: Tasks, *, background: bool) -> None:
+    group.loop("executions", journal.run)
+    group.loop("activity", platform.reaper.note)
+    if background:
+        group.loop("reaper", platform.reaper.run)
+        group.loop("reconciliation", platform.reconciler.run)
+        group.loop("pools", lambda: platform.pools.run(platform.vms))
+
+
+async def _close(platform: Platform, journal: ExecutionJournal, group: Tasks) -> None:
+    """Nothing begins any more; what waited goes; what is known is written."""
+    await group.end("pools", "reaper", "reconciliation", "activity", "executions")
+    await platform.pools.drain()
+    await journal.flush()
+    await platform.host.activity.flush()
+    await platform.host.connections.close()
+
+
+def _qemu(root: Path) -> VMDriver:
+    from aetherium.drivers.qemu import QemuDriver
+
+    return QemuDriver(root)
+
+
+def _fake(root: Path) -> VMDriver:
+    from aetherium.drivers.fake import FakeDriver
+
+    return FakeDriver(root)
+
+
+# Name → what makes it, and its directory below the data directory. A driver owns all that lies in its own.
+_DRIVERS: Mapping[str, tuple[Callable[[Path], VMDriver], str]] = {
+    "qemu": (_qemu, "vms"),
+    "fake": (_fake, "fake"),
+}
+
+
+def _driver(name: str, data_dir: Path) -> VMDriver:
+    if name not in _DRIVERS:
+        raise InvalidInput(
+            f"The setting drivers has {name!r}, which is no driver.",
+            hint=f"There are: {', '.join(_DRIVERS)}.",
+            field="drivers",
+        )
+    make, directory = _DRIVERS[name]
+    return make(data_dir / directory)
+
+
+def _private(directory: Path) -> None:
+    """Make the data directory, which is nobody else's business."""
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if directory.stat().st_mode & 0o077:
+            directory.chmod(0o700)
+    except OSError as error:
+        raise Unavailable(
+            f"The data directory {directory} cannot be used: {error.strerror}.",
+            hint="Choose another one with AETHERIUM_DATA_DIR.",
+        ) from error
