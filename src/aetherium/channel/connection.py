@@ -57,8 +57,10 @@ class Connection(asyncio.Protocol):
     # -- life
 
     async def handshake(self) -> GuestInfo:
-        """Greet the agent until it answers; the caller sets the deadline. Raises ProtocolViolation,
-        ChannelClosed, or InvalidInput when no version of the protocol is common."""
+        """Greet the agent until it answers; the caller sets the deadline.
+
+        Raises ProtocolViolation (also when no version of the protocol is common) or ChannelClosed.
+        """
         self._write(f.hello(self._nonce))
         while True:
             done, _ = await asyncio.wait([self._ready], timeout=RESYNC_S)
