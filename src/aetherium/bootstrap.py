@@ -110,6 +110,26 @@ async def open_platform(
                 await finish(_close(platform, journal, group))
 
 
+@asynccontextmanager
+async def open_gateway(
+    settings: Settings, *, background: bool, adapters: Parts | None = None
+) -> AsyncIterator[Path]:
+    """A platform behind its HTTP API; yields the Unix socket that it listens at.
+
+    With `background` that is the socket of the settings, which only one process at a time has (Conflict);
+    else a private one, for the command that runs in this process.
+    """
+    # Late: who needs the services only does not pay for the web framework.
+    from aetherium.gateway.server import place, serve_platform
+
+    with place(settings.sockets, settings.socket if background else None) as socket:
+        async with (
+            open_platform(settings, background=background, adapters=adapters) as platform,
+            serve_platform(platform, socket, grace_s=5.0 if background else 1.0),
+        ):
+            yield socket
+
+
 def _host(
     settings: Settings, used: Parts, store: Store, journal: ExecutionJournal, owner: str, group: Tasks
 ) -> Host:

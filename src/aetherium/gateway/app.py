@@ -23,9 +23,9 @@ from aetherium.gateway.streams import Drain, error_document
 
 _DESCRIPTION = """Runs untrusted jobs and agents in isolated microVMs.
 
-Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Streams are NDJSON: one JSON value
-per line; an error after the first line comes as a last line `{"error": …}`. Bytes are `{"text": …}` where they
-are UTF-8 and `{"base64": …}` otherwise."""
+Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Streams are NDJSON: one JSON
+value per line; an error after the first line comes as a last line `{"error": …}`. Bytes are
+`{"text": …}` where they are UTF-8 and `{"base64": …}` otherwise."""
 
 
 def create_app(platform: Platform, drain: Drain | None = None) -> FastAPI:

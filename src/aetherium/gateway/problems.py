@@ -1,7 +1,7 @@
 """Errors as problem documents (RFC 9457): one table from the error tree to HTTP.
 
-A problem has ``type``, ``title``, ``status`` and ``detail`` as in the RFC, and beside them ``code`` (stable, to
-match on), ``hint``, ``details`` (data) and ``retryable``. Nothing of a traceback ever leaves the process.
+A problem has ``type``, ``title``, ``status`` and ``detail`` as in the RFC, and beside them ``code`` (stable,
+to match on), ``hint``, ``details`` (data) and ``retryable``. Nothing of a traceback ever leaves the process.
 """
 
 from __future__ import annotations
@@ -19,7 +19,6 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.errors import AetheriumError, GuestError
 
 MEDIA_TYPE = "application/problem+json"
-CLIENT_CLOSED = 499  # nobody is there to read it; as nginx logs it
 
 STATUS: Mapping[str, int] = {
     "internal": 500,
@@ -133,28 +132,18 @@ def problem_response(body: Mapping[str, Any]) -> Response:
 def install(app: FastAPI) -> None:
     """Let `app` answer errors as problem documents."""
 
-    async def domain_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, AetheriumError)
-        return problem_response(document(error))
-
-    async def group_error(_: Request, error: Exception) -> Response:
+    async def answer(request: Request, error: Exception) -> Response:
+        if isinstance(error, RequestValidationError):
+            return problem_response(_validation(error))
+        if isinstance(error, HTTPException):
+            return problem_response(_routing(request, error))
         ours = as_domain_error(error)
         if ours is None:
             raise error
         return problem_response(document(ours))
 
-    async def validation_error(_: Request, error: Exception) -> Response:
-        assert isinstance(error, RequestValidationError)
-        return problem_response(_validation(error))
-
-    async def http_error(request: Request, error: Exception) -> Response:
-        assert isinstance(error, HTTPException)
-        return problem_response(_routing(request, error))
-
-    app.add_exception_handler(AetheriumError, domain_error)
-    app.add_exception_handler(ExceptionGroup, group_error)
-    app.add_exception_handler(RequestValidationError, validation_error)
-    app.add_exception_handler(HTTPException, http_error)
+    for kind in (AetheriumError, ExceptionGroup, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, answer)
 
 
 def _validation(error: RequestValidationError) -> dict[str, Any]:

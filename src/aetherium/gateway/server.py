@@ -1,29 +1,37 @@
-"""Serves an ASGI application on a Unix socket: for `aetherium up`, and inside a command without it.
+"""Serves the API on a Unix socket: for `aetherium up`, and inside a command that runs without it.
 
-The socket lies in a directory of mode 0700, and is of mode 0600 itself: whoever may open it may do everything.
+The socket lies in a directory of mode 0700, and has the mode 0600 itself: whoever may open it may do
+everything.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import fcntl
 import os
 import secrets
+import shutil
 import socket
+import tempfile
+import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import uvicorn
 
 from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
+from aetherium.gateway.app import create_app
+from aetherium.gateway.platform import Platform
 from aetherium.gateway.streams import Drain
 
 # The kernel's sockaddr_un takes 108 bytes with the final NUL.
 _PATH_MAX = 107
 _BACKLOG = 512
+_PRIVATE = "cli-"
+# A private place is made and locked in far less; what is younger is not looked at.
+_FRESH_S = 10.0
 
 
 class _Server(uvicorn.Server):
@@ -51,8 +59,14 @@ class _Server(uvicorn.Server):
 @contextmanager
 def private_directory(path: Path) -> Iterator[Path]:
     """`path`, made if need be, with mode 0700. Raises Unavailable if it belongs to somebody else."""
-    path.mkdir(parents=True, exist_ok=True, mode=0o700)
-    facts = path.stat()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        facts = path.stat()
+    except OSError as error:
+        raise Unavailable(
+            f"The socket directory {path} cannot be used: {error.strerror}.",
+            hint="Choose a directory of your own with --data-dir or AETHERIUM_RUNTIME_DIR.",
+        ) from error
     if facts.st_uid != os.geteuid():
         raise Unavailable(
             f"The socket directory {path} belongs to another user (uid {facts.st_uid}).",
@@ -91,27 +105,61 @@ def listening(path: Path) -> Iterator[socket.socket]:
 
 
 @contextmanager
-def single(lock: Path, what: str) -> Iterator[None]:
-    """Holds the file `lock` for this process. Raises Conflict, with the other's pid, if another one does."""
-    lock.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    with contextlib.closing(_open(lock)) as file:
+def place(directory: Path, socket: Path | None) -> Iterator[Path]:
+    """Where to listen: at `socket`, which this process then has for itself, or at one that is private to it.
+
+    Raises Conflict, with the other's pid, if another process has `socket`.
+    """
+    with private_directory(directory):
+        _sweep(directory)
+        if socket is not None:
+            with _single(socket.with_suffix(".lock")):
+                yield socket
+            return
+        own = Path(tempfile.mkdtemp(prefix=_PRIVATE, dir=directory))
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            pid = file.read().strip()
-            raise Conflict(
-                f"{what} (pid {pid or 'unknown'}).",
-                hint="Use it as it is, end it first, or choose another data directory with --data-dir.",
-                pid=pid,
-            ) from None
-        file.truncate(0)
-        file.write(f"{os.getpid()}\n")
-        file.flush()
-        yield
+            with _locked(own / "lock"):
+                yield own / "s"
+        finally:
+            shutil.rmtree(own, ignore_errors=True)
 
 
-def _open(path: Path) -> Any:
-    return os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600), "r+")
+def _sweep(directory: Path) -> None:
+    """Remove the private places of processes that were killed."""
+    for left in directory.glob(f"{_PRIVATE}*"):
+        try:
+            if time.time() - left.stat().st_mtime < _FRESH_S:
+                continue
+            with _locked(left / "lock"):
+                shutil.rmtree(left, ignore_errors=True)
+        except (BlockingIOError, FileNotFoundError, NotADirectoryError):
+            continue  # somebody lives there, or has just left
+
+
+@contextmanager
+def _single(lock: Path) -> Iterator[None]:
+    try:
+        with _locked(lock) as file:
+            file.truncate(0)
+            file.write(f"{os.getpid()}\n")
+            file.flush()
+            yield
+    except BlockingIOError:
+        pid = lock.read_text(encoding="ascii", errors="replace").strip()
+        raise Conflict(
+            f"`aetherium up` serves this data directory already (pid {pid or 'unknown'}).",
+            hint="Use it as it is, end it first, or choose another data directory with --data-dir.",
+            pid=pid,
+        ) from None
+
+
+@contextmanager
+def _locked(path: Path) -> Iterator[TextIO]:
+    """The file, held for this process as long as it lives. Raises BlockingIOError if another one holds it."""
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with os.fdopen(fd, "r+") as file:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield file
 
 
 async def _stop(server: _Server, drain: Drain) -> None:
@@ -150,3 +198,11 @@ async def serving(app: Any, path: Path, drain: Drain, *, grace_s: float) -> Asyn
             finally:
                 # A task of its own, so that it goes on when this one is cancelled meanwhile.
                 await asyncio.shield(group.create_task(_stop(server, drain)))
+
+
+@asynccontextmanager
+async def serve_platform(platform: Platform, path: Path, *, grace_s: float) -> AsyncIterator[None]:
+    """Serve a platform's API at `path` during the block; see `serving`."""
+    drain = Drain()
+    async with serving(create_app(platform, drain), path, drain, grace_s=grace_s):
+        yield

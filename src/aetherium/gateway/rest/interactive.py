@@ -13,8 +13,8 @@
                                                 big-endian), data
                                           ◄──   {"result": {…}}  or  {"error": problem}; then it is closed
 
-The client keeps at most WINDOW messages of stdin unacknowledged; so a program that does not read holds up stdin
-only, and signals still pass. Leaving a terminal without a result hangs it up: SIGHUP, as a terminal line would.
+The client keeps at most WINDOW messages of stdin unacknowledged; so a program that does not read holds up
+stdin only, and signals still pass. Leaving a terminal without a result hangs it up: SIGHUP, as a line would.
 """
 
 from __future__ import annotations

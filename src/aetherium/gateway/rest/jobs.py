@@ -67,8 +67,8 @@ async def events(
     drain: DrainDep,
     after: Annotated[int, Query(ge=0, description="Only events after this `seq`.")] = 0,
 ) -> Response:
-    """What happens in the job, from its begin or from `after` on, live, as lines `{"seq", "at", "kind", "data"}`
-    until it has ended."""
+    """What happens in the job, from its begin or from `after` on, live, as lines
+    `{"seq", "at", "kind", "data"}` until it has ended."""
 
     @asynccontextmanager
     async def source() -> AsyncIterator[AsyncIterator[Any]]:

@@ -1,0 +1,85 @@
+"""The tree of commands. A group's module is imported when the group is used, not for ``--help`` of others."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from aetherium.cli.options import Common
+
+# Name, module that has `app`, one line for the overview; in the order that people see.
+_COMMANDS: Mapping[str, tuple[str, str]] = {
+    "run": ("aetherium.cli.run", "Run a command or a job file in a fresh VM, and bring back what it made."),
+    "vm": ("aetherium.cli.vm", "Create VMs, run commands in them, copy files, snapshot, fork."),
+    "job": ("aetherium.cli.job", "Jobs: list, logs, artifacts, cancel."),
+    "image": ("aetherium.cli.image", "What VMs boot: build, import, list, remove."),
+    "snapshot": ("aetherium.cli.snapshot", "Snapshots of VMs: list, remove."),
+    "doctor": ("aetherium.cli.doctor", "What works on this host, what does not, and what to do about it."),
+    "up": ("aetherium.cli.up", "Serve the platform for other commands and programs."),
+    "version": ("aetherium.cli.version", "Versions of this command and of the platform that serves it."),
+}
+
+_EPILOG = (
+    "Examples:  aetherium doctor  ·  aetherium image build base  ·  "
+    "aetherium run --repo https://example.org/project.git -- make test  ·  "
+    "aetherium vm create --name box  ·  aetherium vm shell box"
+)
+
+
+class LazyGroup(TyperGroup):
+    """A group whose commands are imported when they are run."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """For overviews: a command that has nothing but its name and its line."""
+        if cmd_name not in _COMMANDS:
+            return None
+        # Completion walks through here into the group: there it has to be the real one.
+        if ctx.resilient_parsing:
+            return _load(cmd_name)
+        return TyperCommand(name=cmd_name, help=_COMMANDS[cmd_name][1])
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        self.commands = {known: self.get_command(ctx, known) for known in _COMMANDS}  # for suggestions
+        name, stub, rest = super().resolve_command(ctx, args)
+        return name, _load(name) if stub is not None and name is not None else None, rest
+
+
+def _load(name: str) -> Any:
+    module = importlib.import_module(_COMMANDS[name][0])
+    command = typer.main.get_command(module.app)
+    command.name = name
+    return command
+
+
+def root() -> Any:
+    """The whole command line."""
+    app = typer.Typer(
+        cls=LazyGroup,
+        no_args_is_help=True,
+        help="Runs untrusted jobs and agents in isolated microVMs, on machines of your own.",
+        epilog=_EPILOG,
+        pretty_exceptions_enable=False,
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+
+    @app.callback()
+    def common(
+        ctx: typer.Context,
+        data_dir: Annotated[
+            Path | None,
+            typer.Option("--data-dir", metavar="DIR", help="Where everything is kept. [AETHERIUM_DATA_DIR]"),
+        ] = None,
+        as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
+        quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+    ) -> None:
+        ctx.obj = Common(data_dir=data_dir, as_json=as_json, quiet=quiet)
+
+    return typer.main.get_command(app)

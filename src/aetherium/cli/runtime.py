@@ -1,0 +1,176 @@
+"""Runs a command's coroutine: the connection to the platform, signals, errors, the exit code.
+
+The first SIGINT, SIGTERM or SIGHUP cancels the command, which cleans up behind itself; more of them change
+nothing, since the clean-up is bounded. A command that has something of its own to do with Ctrl-C (`vm exec`
+passes it on) sets `Command.interrupt`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING, NoReturn
+
+import typer
+
+from aetherium.cli.options import Common
+from aetherium.cli.output import Output
+from aetherium.domain.errors import AetheriumError, Unavailable
+
+if TYPE_CHECKING:
+    from aetherium.client import AsyncClient
+    from aetherium.settings import Settings
+
+_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+CARRIED_OUT_NOT = 125
+
+
+class Command:
+    """One command that runs.
+
+    Attributes:
+        client: set while connected.
+        interrupt: takes a signal instead of the cancellation; returns whether it did.
+    """
+
+    def __init__(self, settings: Settings, output: Output) -> None:
+        self.settings = settings
+        self.output = output
+        self.interrupt: Callable[[signal.Signals], bool] | None = None
+        self.cancelled_by: signal.Signals | None = None
+        self._client: AsyncClient | None = None
+
+    @property
+    def client(self) -> AsyncClient:
+        """The platform."""
+        if self._client is None:
+            raise Unavailable("This command is not connected to the platform.")
+        return self._client
+
+    @asynccontextmanager
+    async def connected(self) -> AsyncIterator[AsyncClient]:
+        """Connect to `aetherium up`, or be the platform oneself for the length of this command."""
+        async with _reach(self.settings, self.output) as client:
+            self._client = client
+            yield client
+
+
+def execute(
+    ctx: typer.Context,
+    work: Callable[[Command], Awaitable[int | None]],
+    *,
+    as_json: bool = False,
+    connect: bool = True,
+    failure: int | None = None,
+) -> NoReturn:
+    """Run `work` to its end and leave with its exit code, 0 for None.
+
+    Args:
+        failure: the exit code for errors of the platform, for commands that mirror somebody else's code.
+    """
+    common = ctx.find_root().obj or Common()
+    output = Output(as_json=as_json or common.as_json, quiet=common.quiet)
+    try:
+        raise typer.Exit(_run(common, output, work, connect=connect))
+    except AetheriumError as error:
+        code = output.fail(error)
+        raise typer.Exit(code if failure is None else failure) from None
+
+
+def _run(
+    common: Common, output: Output, work: Callable[[Command], Awaitable[int | None]], *, connect: bool
+) -> int:
+    from aetherium.settings import Settings
+
+    given = {} if common.data_dir is None else {"data_dir": common.data_dir}
+    command = Command(Settings.load(**given), output)
+    _configure_logging(command.settings.log_level)
+    with asyncio.Runner() as runner:
+        return runner.run(_supervise(command, work, connect=connect))
+
+
+def _configure_logging(level: str) -> None:
+    """Warnings of the libraries below go to stderr only where asked for: a command speaks for itself."""
+    import logging
+
+    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
+    logging.getLogger().setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
+
+
+async def _supervise(
+    command: Command, work: Callable[[Command], Awaitable[int | None]], *, connect: bool
+) -> int:
+    loop = asyncio.get_running_loop()
+    task = asyncio.current_task()
+
+    def on_signal(number: signal.Signals) -> None:
+        if command.interrupt is not None and command.interrupt(number):
+            return
+        if command.cancelled_by is None:
+            command.cancelled_by = number
+            if task is not None:
+                task.cancel()
+        else:
+            command.output.note("Still cleaning up …")
+
+    for number in _SIGNALS:
+        loop.add_signal_handler(number, on_signal, number)
+    try:
+        if connect:
+            async with command.connected():
+                return await work(command) or 0
+        return await work(command) or 0
+    except asyncio.CancelledError:
+        if command.cancelled_by is None:
+            raise
+        return 128 + command.cancelled_by
+    except BaseExceptionGroup as group:
+        raise _only(group) from None
+    finally:
+        for number in _SIGNALS:
+            loop.remove_signal_handler(number)
+            signal.signal(number, signal.SIG_IGN)  # nothing is left to interrupt
+
+
+def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error of ours in a group, or the group."""
+    ours, rest = group.split(AetheriumError)
+    found: BaseException | None = ours if rest is None else None
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found or group
+
+
+@asynccontextmanager
+async def _reach(settings: Settings, output: Output) -> AsyncIterator[AsyncClient]:
+    from aetherium.client.aio import AsyncClient
+
+    if settings.socket.exists():
+        async with AsyncClient.unix(settings.socket) as client:
+            try:
+                health = await client.health()
+            except Unavailable:
+                pass  # a socket that a killed `aetherium up` has left
+            else:
+                _compare(str(health.get("version", "")), output)
+                yield client
+                return
+    from aetherium.bootstrap import open_gateway
+
+    async with (
+        open_gateway(settings, background=False) as socket,
+        AsyncClient.unix(socket) as client,
+    ):
+        yield client
+
+
+def _compare(version: str, output: Output) -> None:
+    from aetherium import __version__
+
+    if version != __version__:
+        output.warn(
+            f"`aetherium up` is of version {version or 'unknown'}, this command of {__version__}: restart it."
+        )
