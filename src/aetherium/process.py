@@ -148,7 +148,7 @@ async def daemon(
     Its stdout and stderr are appended to `log`. Whoever starts it records pid and start time and has to end
     it; as long as this process lives, asyncio's child watcher reaps it.
     """
-    with await asyncio.to_thread(log.open, "ab") as output:
+    with _appending(log) as output:
         process = await asyncio.create_subprocess_exec(
             find_tool(argv[0]),
             *argv[1:],
@@ -161,3 +161,8 @@ async def daemon(
             start_new_session=True,
         )
     return process.pid
+
+
+def _appending(log: Path) -> IO[bytes]:
+    """Opened here and not in a thread: a cancelled wait for that would leave the file open."""
+    return log.open("ab")
