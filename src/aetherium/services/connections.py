@@ -118,6 +118,11 @@ class Connections:
         """Ids of the VMs under watch."""
         return frozenset(self._entries)
 
+    def connected(self, vm_id: str) -> bool:
+        """Whether there is a connection that nothing has been heard against."""
+        entry = self._entries.get(vm_id)
+        return entry is not None and entry.guest is not None and entry.end is None
+
     async def drop(self, vm_id: str) -> None:
         """Close the connection and end the watch: the VM is about to end, or has."""
         entry = self._entries.pop(vm_id, None)

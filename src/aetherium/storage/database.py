@@ -12,11 +12,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import event
-from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
-from aetherium.domain.errors import AetheriumError, Unavailable
+from aetherium.domain.errors import Unavailable
 from aetherium.interfaces.tasks import finish
 
 T = TypeVar("T")
@@ -31,8 +32,13 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self._path = path
-        self._writer = _engine(path, size=1, begin="BEGIN IMMEDIATE", query_only=False)
-        self._reader = _engine(path, size=READERS, begin="BEGIN", query_only=True)
+        self._writer = _engine(path, size=1, query_only=False)
+        self._reader = _engine(path, size=READERS, query_only=True)
+        event.listen(
+            self._writer.sync_engine,
+            "begin",
+            lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"),
+        )
 
     async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         """Do `work` in a transaction. A caller that is cancelled meanwhile gets that when it is done: a
@@ -41,7 +47,8 @@ class Database:
         return await finish(self._unit(self._writer, work))
 
     async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do `work`, which only reads, in a transaction. Raises Unavailable."""
+        """Do `work`, which only reads; each of its queries sees what was committed before. Without BEGIN and
+        COMMIT a query costs half as much. Raises Unavailable."""
         return await finish(self._unit(self._reader, work))
 
     async def close(self) -> None:
@@ -58,10 +65,10 @@ class Database:
                 return await work(connection)
         except IntegrityError:
             raise
-        except (SQLAlchemyError, OSError) as error:
-            raise self._translated(error) from error
+        except (DBAPIError, PoolTimeout, OSError) as error:
+            raise self._unavailable(error) from error
 
-    def _translated(self, error: Exception) -> AetheriumError:
+    def _unavailable(self, error: Exception) -> Unavailable:
         cause = error.orig if isinstance(error, DBAPIError) else error
         return Unavailable(
             f"The database {self._path} cannot be used: {cause}.",
@@ -69,13 +76,17 @@ class Database:
         )
 
 
-def _engine(path: Path, *, size: int, begin: str, query_only: bool) -> AsyncEngine:
+def _engine(path: Path, *, size: int, query_only: bool) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
         poolclass=AsyncAdaptedQueuePool,
         pool_size=size,
         max_overflow=0,
         pool_timeout=60,
+        isolation_level="AUTOCOMMIT" if query_only else None,
+        skip_autocommit_rollback=query_only,
+        pool_reset_on_return=None if query_only else "rollback",
+        hide_parameters=True,  # what a command was given is nothing for a log
         connect_args={"isolation_level": None, "timeout": BUSY_MS / 1000},
     )
 
@@ -93,5 +104,4 @@ def _engine(path: Path, *, size: int, begin: str, query_only: bool) -> AsyncEngi
         cursor.close()
 
     event.listen(engine.sync_engine, "connect", connected)
-    event.listen(engine.sync_engine, "begin", lambda connection: connection.exec_driver_sql(begin))
     return engine

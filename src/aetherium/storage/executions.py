@@ -95,7 +95,8 @@ def _upsert(state: ExecutionState) -> Any:
     return statement.on_conflict_do_update(
         index_elements=[executions.c.id],
         set_={name: statement.excluded[name] for name in columns},
-        where=executions.c.state.in_(sorted(guard)),
+        # Not IN, which SQLAlchemy cannot expand for many rows at once.
+        where=sa.or_(*(executions.c.state == each for each in sorted(guard))),
     )
 
 

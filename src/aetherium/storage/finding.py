@@ -28,13 +28,10 @@ async def find_id(
     Raises NotFound, and InvalidInput if several rows have the prefix.
     """
     column = table.c.id
-    exact = await connection.scalar(sa.select(column).where(column == ref))
+    exactly = column == ref if by_name is None else sa.or_(column == ref, by_name)
+    exact = await connection.scalar(sa.select(column).where(exactly).order_by(column != ref, *order).limit(1))
     if exact is not None:
         return str(exact)
-    if by_name is not None:
-        named = await connection.scalar(sa.select(column).where(by_name).order_by(*order).limit(1))
-        if named is not None:
-            return str(named)
     if len(ref) >= _SHORTEST and _PREFIX.match(ref):
         found = (
             await connection.scalars(

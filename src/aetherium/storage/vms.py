@@ -39,8 +39,14 @@ class SqlVMs:
         return await self._database.read(lambda c: _get(c, vm_id))
 
     async def find(self, ref: str) -> VM:
+        living_first = (vms.c.state.in_(_ENDED), vms.c.created_at.desc())
+        exact = sa.select(vms).where(sa.or_(vms.c.id == ref, vms.c.name == ref))
+
         async def work(connection: AsyncConnection) -> VM:
-            living_first = (vms.c.state.in_(_ENDED), vms.c.created_at.desc())
+            # One query where one does: this is done for every command that is run.
+            rows = (await connection.execute(exact)).mappings().all()
+            if len(rows) == 1:
+                return _vm(rows[0])
             return await _get(
                 connection, await find_id(connection, vms, "VM", ref, vms.c.name == ref, living_first)
             )
