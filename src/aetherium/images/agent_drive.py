@@ -55,6 +55,11 @@ def source_digest() -> str:
     return digest.hexdigest()
 
 
+def layout_facts() -> tuple[object, ...]:
+    """What `arrange` depends on."""
+    return (LIBRARIES, PYTHON, _UNUSED, _WRAPPER, _GIT_ENV)
+
+
 def arrange(debian: Path, busybox: Path, target: Path) -> None:
     """Lay out what does not depend on this package's source, from unpacked Debian packages."""
     for directory in LIBRARIES:

@@ -1,4 +1,4 @@
-"""Debian packages, fetched with apt from where this host gets its own, as any user and with a state of its own."""
+"""Debian packages, fetched with apt from where this host gets its own, with a state of its own."""
 
 from __future__ import annotations
 
@@ -124,6 +124,16 @@ class Apt:
 
     async def start(self, sources: Sequence[Source]) -> None:
         """Fetch the package lists. Raises Unavailable when the mirror cannot be reached."""
+        await asyncio.to_thread(self._prepare, sources, await transport_options())
+        try:
+            await run(["apt-get", "--error-on=any", "update"], env=self._env, timeout_s=300)
+        except ProcessFailed as error:
+            raise Unavailable(
+                f"The package lists of Debian {RELEASE} cannot be fetched: {_apt_reason(error)}",
+                hint="Check that 'apt-get update' works on this host.",
+            ) from error
+
+    def _prepare(self, sources: Sequence[Source], transport: str) -> None:
         for name in ("etc", "state/lists/partial", "cache/archives/partial"):
             (self._root / name).mkdir(parents=True, exist_ok=True)
         (self._root / "status").touch()
@@ -132,15 +142,8 @@ class Apt:
             f'Dir "{self._root}";\nDir::State "state";\nDir::State::status "{self._root}/status";\n'
             'Dir::Cache "cache";\nDir::Etc "etc";\nDir::Etc::trustedparts "/etc/apt/trusted.gpg.d";\n'
             f'APT::Architecture "{self._architecture}";\nAPT::Architectures {{ "{self._architecture}"; }};\n'
-            'APT::Sandbox::User "";\nAcquire::Languages "none";\n' + await transport_options()
+            'APT::Sandbox::User "";\nAcquire::Languages "none";\n' + transport
         )
-        try:
-            await run(["apt-get", "--error-on=any", "update"], env=self._env, timeout_s=300)
-        except ProcessFailed as error:
-            raise Unavailable(
-                f"The package lists of Debian {RELEASE} cannot be fetched: {_apt_reason(error)}",
-                hint="Check that 'apt-get update' works on this host.",
-            ) from error
 
     async def depends(self, package: str) -> list[str]:
         """Names of what `package` depends on, in order; of alternatives the first."""
@@ -152,7 +155,7 @@ class Apt:
 
     async def download(self, packages: Sequence[str], into: Path) -> list[Path]:
         """Fetch the newest versions; returns the .deb files. Signatures are checked by apt."""
-        into.mkdir(parents=True, exist_ok=True)
+        await asyncio.to_thread(into.mkdir, parents=True, exist_ok=True)
         try:
             await run(["apt-get", "download", *packages], cwd=into, env=self._env, timeout_s=900)
         except ProcessFailed as error:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from aetherium.domain.errors import LimitExceeded
-from aetherium.domain.images import Image, ImageProgress, ImageRecipe
-from aetherium.images import apt, debian, materials, platform
+from aetherium.domain.errors import InvalidInput, LimitExceeded
+from aetherium.domain.images import Image, ImageProgress, ImageRecipe, check_tag
+from aetherium.images import apt, debian, materials, oci, platform, references
 from aetherium.images.manifest import Manifest, Platform
 from aetherium.images.namespace import check_namespace
 from aetherium.images.store import DiskImageStore
@@ -20,7 +20,11 @@ from aetherium.process import find_tool
 
 # The base image's root file system, unpacked and packed at once.
 _BUILD_NEEDS_BYTES = 2 << 30
+_IMPORT_NEEDS_BYTES = 256 << 20
+# An image of 20 GiB is more than most; it is there to stop one that is made to fill the disk.
+DEFAULT_MAX_BYTES = 20 << 30
 _TOOLS = ("mmdebstrap", "mksquashfs", "unsquashfs", "apt-get", "dpkg-deb")
+_IMPORT_TOOLS = ("skopeo", "umoci", "mksquashfs", "unsquashfs", "apt-get", "dpkg-deb")
 
 
 class DiskImageBuilder:
@@ -38,7 +42,7 @@ class DiskImageBuilder:
     ) -> Image:
         recipe = recipe or debian.BASE
         materials.check_host()
-        await asyncio.to_thread(_check_tools)
+        await asyncio.to_thread(_check_tools, _TOOLS)
         sources = await asyncio.to_thread(apt.host_sources)
         state = await asyncio.to_thread(apt.state, sources)
         found = await self._platform(sources, state, progress, fresh=not cache)
@@ -48,7 +52,45 @@ class DiskImageBuilder:
         if record is None or not self._store.layout.blob(record["rootfs"]).exists():
             return await self._build_rootfs(recipe, sources, name, found, progress)
         manifest = _manifest(recipe, record["rootfs"], record["bytes"], record["packages"], found)
-        return await self._store.commit((), lambda _: manifest, [recipe.name])
+        return await self._replace(manifest, [recipe.name])
+
+    async def import_image(
+        self,
+        source: str,
+        *,
+        tag: str | None = None,
+        max_bytes: int | None = None,
+        progress: Progress = no_progress,
+    ) -> Image:
+        materials.check_host()
+        reference = await asyncio.to_thread(references.parse, source)
+        name = check_tag(tag or reference.name) if tag or reference.name else ""
+        if not name:
+            raise InvalidInput(f"{source!r} suggests no name for the image.", hint="Give a tag.", field="tag")
+        await asyncio.to_thread(_check_tools, _IMPORT_TOOLS)
+        await check_namespace()
+        found = await self._platform(None, "", progress)
+        async with self._store.staging() as staging:
+            await asyncio.to_thread(_check_space, staging, _IMPORT_NEEDS_BYTES)
+            fetched = await oci.fetch(reference, staging, materials.ARCHITECTURE, progress)
+            target = staging / "rootfs.squashfs"
+            limit = DEFAULT_MAX_BYTES if max_bytes is None else max_bytes
+            await oci.make_rootfs(fetched, staging, target, limit, progress)
+            progress(ImageProgress("Storing the image"))
+            size = (await asyncio.to_thread(target.stat)).st_size
+
+            def make(digests: Mapping[Path, str]) -> Manifest:
+                return Manifest(
+                    rootfs=digests[target],
+                    rootfs_bytes=size,
+                    platform=found,
+                    architecture=fetched.architecture,
+                    source=_source_name(source, reference),
+                    config=fetched.config,
+                    provenance={"oci_manifest": fetched.digest, "layers": list(fetched.layers)},
+                )
+
+            return await self._store.commit([target], make, [name])
 
     async def refresh(self, *, progress: Progress = no_progress) -> Sequence[Image]:
         images = [image for image in await self._store.list() if image.tags]
@@ -59,9 +101,12 @@ class DiskImageBuilder:
         for image in images:
             manifest = await self._store.manifest(image.digest)
             if manifest.platform != wanted:
-                newer = replace(manifest, platform=wanted)
-                changed.append(await self._store.commit((), lambda _, m=newer: m, image.tags))
+                changed.append(await self._replace(replace(manifest, platform=wanted), image.tags))
         return changed
+
+    async def _replace(self, manifest: Manifest, tags: Sequence[str]) -> Image:
+        """An image whose files are all in the store."""
+        return await self._store.commit((), lambda _: manifest, tags)
 
     async def _platform(
         self, sources: Sequence[apt.Source] | None, state: str, progress: Progress, *, fresh: bool = False
@@ -122,8 +167,15 @@ def _manifest(
     )
 
 
-def _check_tools() -> None:
-    for tool in _TOOLS:
+def _source_name(source: str, reference: references.Reference) -> str:
+    """For the record: what was asked for, without directories of this host."""
+    if reference.kind == "docker":
+        return reference.skopeo
+    return f"{reference.kind}:{Path(source.partition(':')[2]).name}"
+
+
+def _check_tools(tools: Sequence[str]) -> None:
+    for tool in tools:
         find_tool(tool)
 
 

@@ -7,7 +7,6 @@ import hashlib
 import os
 import re
 import shlex
-import subprocess
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 
@@ -22,10 +21,10 @@ from aetherium.process import ProcessFailed, spawned
 BASE = ImageRecipe(
     name="base",
     packages=(
-        "build-essential", "ca-certificates", "curl", "file", "git", "iproute2", "jq", "less",
-        "make", "openssh-client", "patch", "pkg-config", "procps", "python-is-python3", "python3", "python3-dev",
-        "python3-hypothesis", "python3-pip", "python3-pytest", "python3-setuptools", "python3-venv", "python3-wheel",
-        "ripgrep", "rsync", "sudo", "unzip", "xz-utils", "zip",
+        "build-essential", "ca-certificates", "curl", "file", "git", "iproute2", "jq", "less", "make",
+        "openssh-client", "patch", "pkg-config", "procps", "python-is-python3", "python3", "python3-dev",
+        "python3-hypothesis", "python3-pip", "python3-pytest", "python3-setuptools", "python3-venv",
+        "python3-wheel", "ripgrep", "rsync", "sudo", "unzip", "xz-utils", "zip",
     ),
     user="agent",
     sudo=True,
@@ -33,6 +32,9 @@ BASE = ImageRecipe(
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 # Directories that a VM mounts something at, and the one where work is done.
 MOUNT_POINTS = (".aetherium", "dev", "proc", "run", "sys", "tmp")
+_VARIANT = "minbase"
+# To be raised when the same recipe and hooks give another root file system.
+_FORMAT = 1
 _KEPT_LINES = 40
 _NEW = re.compile(r"(\d+) newly installed")
 _STEP = re.compile(r"^(Unpacking|Setting up) (\S+)")
@@ -40,7 +42,8 @@ _STEP = re.compile(r"^(Unpacking|Setting up) (\S+)")
 
 def recipe_digest(recipe: ImageRecipe) -> str:
     """Changes when the recipe does, or what this version makes of one."""
-    return hashlib.sha256(repr(recipe).encode() + Path(__file__).read_bytes()).hexdigest()
+    made = (recipe, _FORMAT, _VARIANT, _hooks(recipe, Path("versions")))
+    return hashlib.sha256(repr(made).encode()).hexdigest()
 
 
 def config_of(recipe: ImageRecipe) -> ImageConfig:
@@ -66,7 +69,7 @@ async def make_rootfs(
     await asyncio.to_thread(listing.write_text, "".join(f"{source}\n" for source in sources))
     await asyncio.to_thread(options.write_text, 'Acquire::Languages "none";\n' + await transport_options())
     argv = [
-        "mmdebstrap", "--mode=root", "--variant=minbase", "--format=tar", "--verbose",
+        "mmdebstrap", "--mode=root", f"--variant={_VARIANT}", "--format=tar", "--verbose",
         f"--aptopt={options}", f"--include={','.join(recipe.packages)}",
         *(f"--customize-hook={hook}" for hook in _hooks(recipe, work / "versions")),
         RELEASE, "-", str(listing),
@@ -94,7 +97,8 @@ def _hooks(recipe: ImageRecipe, versions: Path) -> list[str]:
         # The host's mirror and its apt settings are its own business.
         f'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/apt/sources.list.d/0000*; '
         f'printf %s {shlex.quote(PLAIN_SOURCES)} >"$1"/etc/apt/sources.list',
-        f"dpkg-query --admindir=\"$1\"/var/lib/dpkg -W -f '${{Package}} ${{Version}}\\n' >{shlex.quote(str(versions))}",
+        "dpkg-query --admindir=\"$1\"/var/lib/dpkg -W -f '${Package} ${Version}\\n' "
+        f">{shlex.quote(str(versions))}",
         # Identity belongs to a VM, and so does its resolver.
         ': >"$1"/etc/machine-id; rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/lib/dbus/machine-id',
         'rm -rf "$1"/var/log/apt "$1"/var/log/dpkg.log "$1"/var/log/bootstrap.log "$1"/var/cache/debconf/*-old',
@@ -117,12 +121,11 @@ async def _bootstrap(argv: Sequence[str], work: Path, write_end: int, progress: 
     last: list[str] = []
     with os.fdopen(write_end, "wb") as sink:
         async with spawned(
-            contained(argv, mount_proc=True), stdout=sink, stderr=subprocess.PIPE, cwd=work, env=env
+            contained(argv, mount_proc=True), stdout=sink, stderr=asyncio.subprocess.PIPE, cwd=work, env=env
         ) as process:
             sink.close()  # Or the archive would never end.
-            assert process.stderr is not None  # noqa: S101  # PIPE was asked for
             counter = _Counter(progress)
-            async for line in _lines(process.stderr):
+            async for line in _lines(process.stderr or asyncio.StreamReader()):
                 counter.see(line)
                 last = [*last[-_KEPT_LINES:], line]
             code = await process.wait()

@@ -1,7 +1,8 @@
-"""Debian's kernel made quick to start: the ELF file out of the bzImage, and the few modules that are needed."""
+"""Debian's kernel made quick to start: the ELF file out of the bzImage, and the few modules needed."""
 
 from __future__ import annotations
 
+import asyncio
 import bz2
 import ctypes
 import gzip
@@ -33,7 +34,7 @@ async def extract_vmlinux(bzimage: Path, target: Path) -> None:
     A kernel that is not compressed starts about a second earlier where there is no KVM.
     Raises ImageFailed when `bzimage` is none or uses a compression unknown here.
     """
-    data = bzimage.read_bytes()
+    data = await asyncio.to_thread(bzimage.read_bytes)
     if data[_HEADER_MAGIC : _HEADER_MAGIC + 4] != b"HdrS" or len(data) < _PAYLOAD + 8:
         raise ImageFailed(f"{bzimage.name} is not a Linux kernel in bzImage form.")
     if struct.unpack_from("<H", data, _VERSION)[0] < 0x208:
@@ -43,7 +44,7 @@ async def extract_vmlinux(bzimage: Path, target: Path) -> None:
     kernel = await _decompress(data[start : start + length])
     if not kernel.startswith(_ELF):
         raise ImageFailed(f"{bzimage.name} does not contain an ELF kernel.")
-    target.write_bytes(kernel)
+    await asyncio.to_thread(target.write_bytes, kernel)
 
 
 async def _decompress(payload: bytes) -> bytes:
@@ -57,7 +58,7 @@ async def _decompress(payload: bytes) -> bytes:
     if payload.startswith(b"BZh"):
         return bz2.BZ2Decompressor().decompress(payload)
     if payload.startswith(_LZ4_LEGACY):
-        return _unlz4(payload[4:-4])
+        return await asyncio.to_thread(_unlz4, payload[4:-4])
     if payload.startswith(b"\x28\xb5\x2f\xfd"):
         return (await run(["zstd", "-dcq"], stdin=payload[:-4])).stdout
     raise ImageFailed(f"The kernel is compressed in an unknown way (it begins with {payload[:4].hex()}).")

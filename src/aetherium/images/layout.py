@@ -90,7 +90,7 @@ class Layout:
         """Who holds an image."""
         path = self.holds / digest.removeprefix("sha256:")
         try:
-            return sorted(os.listdir(path))
+            return sorted(entry.name for entry in path.iterdir())
         except FileNotFoundError:
             return []
 

@@ -1,6 +1,6 @@
-"""What kernel, initramfs and agent drive are made of, out of Debian's packages; fetched once and kept.
+"""What kernel, initramfs and agent drive are made of: from Debian's packages, fetched once and kept.
 
-Kept as two files: the kernel, and a squashfs with ``busybox``, ``modules/``, and ``drive/`` (see agent_drive).
+Kept as two files: the kernel, and a squashfs with ``busybox``, ``modules/`` and ``drive/`` (agent_drive).
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import shutil
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from aetherium.domain.errors import ImageFailed, Unsupported
 from aetherium.domain.images import ImageProgress
@@ -38,6 +39,8 @@ MODULE_GROUPS: Mapping[str, tuple[str, ...]] = {
     "vsock": ("vmw_vsock_virtio_transport",),
 }
 ARCHITECTURE = "amd64"
+# To be raised when the same packages are laid out in another way.
+_FORMAT = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +71,8 @@ def check_host() -> None:
 
 def recipe_digest() -> str:
     """Changes when this version of the program wants other materials."""
-    code = [Path(__file__), Path(__file__).with_name("kernel.py"), Path(agent_drive.__file__)]
-    return hashlib.sha256(b"".join(path.read_bytes() for path in code)).hexdigest()
+    wanted = (_FORMAT, KERNEL, BUSYBOX, DRIVE, tuple(MODULE_GROUPS.items()), agent_drive.layout_facts())
+    return hashlib.sha256(repr(wanted).encode()).hexdigest()
 
 
 async def recall(store: DiskImageStore) -> Materials | None:
@@ -80,11 +83,14 @@ async def recall(store: DiskImageStore) -> Materials | None:
     return _from_record(record)
 
 
-def _from_record(record: Mapping[str, object]) -> Materials:
-    parts, groups, packages = record["parts"], record["groups"], record["packages"]
-    assert isinstance(parts, dict) and isinstance(groups, dict) and isinstance(packages, dict)  # noqa: S101
+def _from_record(record: Mapping[str, Any]) -> Materials:
     return Materials(
-        str(record["key"]), parts["kernel"], parts["tree"], str(record["kernel_version"]), packages, groups
+        kernel=record["parts"]["kernel"],
+        tree=record["parts"]["tree"],
+        key=record["key"],
+        kernel_version=record["kernel_version"],
+        packages=record["packages"],
+        groups=record["groups"],
     )
 
 

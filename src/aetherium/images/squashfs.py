@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import subprocess
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -51,7 +50,7 @@ async def pack_stream(read_end: int, target: Path) -> None:
     """
     argv = contained(["mksquashfs", "-", str(target), "-tar", *_COMMON])
     with os.fdopen(read_end, "rb") as source:
-        async with spawned(argv, stdin=source, stderr=subprocess.PIPE) as process:
+        async with spawned(argv, stdin=source, stderr=asyncio.subprocess.PIPE) as process:
             source.close()  # The writer gets EPIPE only when no reader is left.
             _, stderr = await process.communicate()
     if process.returncode:

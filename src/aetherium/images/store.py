@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -120,7 +119,7 @@ class DiskImageStore:
         def change() -> None:
             path = self.layout.holds / digest.removeprefix("sha256:")
             (path / holder).unlink(missing_ok=True)
-            if path.exists() and not os.listdir(path):
+            if path.exists() and not any(path.iterdir()):
                 path.rmdir()
 
         await self._exclusive(change)
