@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 # Credit is given back in lumps, but well before the agent has used up even the smallest window.
 GRANT_LUMP = 16 * 1024
-SEND_CHUNK = 32 * 1024
+SEND_CHUNK = f.MAX_PAYLOAD
 
 
 class Item(NamedTuple):

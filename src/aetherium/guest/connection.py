@@ -21,12 +21,12 @@ if TYPE_CHECKING:
     from aetherium.guest.agent import Agent
 
 HIGH_WATER = 256 * 1024
-CHUNK = 32 * 1024
+CHUNK = f.MAX_PAYLOAD
 MAX_STREAMS = 1024
 MAX_CREDIT = 1 << 40
 HEARTBEAT_S = 5.0
 DEAD_S = 30.0
-READ_SIZE = 128 * 1024
+READ_SIZE = 256 * 1024
 
 
 class Handler:

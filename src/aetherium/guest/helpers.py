@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 UPLOAD_WINDOW = 448 * 1024
+PIPE_SIZE = 512 * 1024
 MAX_REPORT = 8192
 CLOSE_UP_TO = 4096
 
@@ -90,6 +91,8 @@ class Helper(Handler):
         try:
             for _ in range(3):
                 opened += os.pipe()
+            for fd in (opened[0], opened[2]):
+                _widen(fd)
             self._pid = os.fork()
         except OSError:
             for fd in opened:
@@ -257,6 +260,17 @@ def _run(work: "Callable[[int, int], None]", source: int, sink: int, report: int
         _tell(report, "EINVAL", f"{type(error).__name__}: {error}")
     finally:
         os._exit(status)
+
+
+def _widen(pipe: int) -> None:
+    """Fewer turns between the agent and its helper; not when the user's pipes are at their limit together."""
+    from fcntl import fcntl
+
+    f_setpipe_sz = 1031
+    try:
+        fcntl(pipe, f_setpipe_sz, PIPE_SIZE)
+    except PermissionError:
+        return
 
 
 def _tell(report: int, name: str, message: str) -> None:

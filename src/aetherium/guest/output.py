@@ -9,7 +9,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-READ_SIZE = 65536
+READ_SIZE = 65536 - 8  # what fits into one OUTPUT frame, after its offset
 # Every stream may keep this much, whatever was asked for: as much as may be under way to a client.
 LEAST_KEPT = 64 * 1024
 
@@ -79,7 +79,8 @@ class Output:
     def slice(self, offset: int, size: int) -> tuple[int, bytes]:
         """(offset of the first byte, bytes) of what is kept from `offset` on, at most `size` bytes."""
         begin = max(offset, self.start) - self.start
-        return self.start + begin, bytes(self._kept[begin : begin + size])
+        with memoryview(self._kept) as kept:
+            return self.start + begin, bytes(kept[begin : begin + size])
 
     def forget(self) -> None:
         """Drop everything and stop reading."""

@@ -16,23 +16,10 @@ from aetherium.protocol import messages as m
 
 TEXT = files("aetherium.protocol").joinpath("guest.md").read_text(encoding="utf-8")
 METHODS = {value for name, value in vars(m).items() if name.isupper()}
-TYPES = [
-    "HELLO",
-    "WELCOME",
-    "INFO",
-    "PING",
-    "PONG",
-    "ERROR",
-    "REQUEST",
-    "RESPONSE",
-    "FAILURE",
-    "DATA",
-    "OUTPUT",
-    "EVENT",
-    "END",
-    "CREDIT",
-    "RESET",
-]
+TYPES = (
+    *("HELLO", "WELCOME", "INFO", "PING", "PONG", "ERROR", "REQUEST", "RESPONSE", "FAILURE"),
+    *("DATA", "OUTPUT", "EVENT", "END", "CREDIT", "RESET"),
+)
 
 
 def _rows(section: str) -> list[list[str]]:
