@@ -101,7 +101,7 @@ def _hooks(recipe: ImageRecipe, versions: Path) -> list[str]:
         f">{shlex.quote(str(versions))}",
         # Identity belongs to a VM, and so does its resolver.
         ': >"$1"/etc/machine-id; rm -f "$1"/etc/hostname "$1"/etc/resolv.conf "$1"/var/lib/dbus/machine-id',
-        'rm -rf "$1"/var/log/apt "$1"/var/log/dpkg.log "$1"/var/log/bootstrap.log "$1"/var/cache/debconf/*-old',
+        'cd "$1"/var && rm -rf log/apt log/dpkg.log log/bootstrap.log cache/debconf/*-old',
     ]
     if recipe.user:
         hooks.append(
@@ -125,7 +125,7 @@ async def _bootstrap(argv: Sequence[str], work: Path, write_end: int, progress: 
         ) as process:
             sink.close()  # Or the archive would never end.
             counter = _Counter(progress)
-            async for line in _lines(process.stderr or asyncio.StreamReader()):
+            async for line in _lines(process.stderr):
                 counter.see(line)
                 last = [*last[-_KEPT_LINES:], line]
             code = await process.wait()
@@ -133,10 +133,10 @@ async def _bootstrap(argv: Sequence[str], work: Path, write_end: int, progress: 
         raise _reason(last, code)
 
 
-async def _lines(stream: asyncio.StreamReader) -> AsyncIterator[str]:
+async def _lines(stream: asyncio.StreamReader | None) -> AsyncIterator[str]:
     """Lines, however long: what apt prints is not ours to limit, what is kept of a line is."""
     rest = b""
-    while data := await stream.read(65536):
+    while stream is not None and (data := await stream.read(65536)):
         *lines, rest = (rest[-65536:] + data).replace(b"\r", b"\n").split(b"\n")
         for line in lines:
             yield line[:2000].decode(errors="replace")

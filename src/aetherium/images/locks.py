@@ -63,6 +63,10 @@ class Staging:
     def close(self) -> None:
         """Let go of it. The directory itself has to be gone before: see namespace.remove_tree."""
         self._lock.unlink(missing_ok=True)
+        self.abandon()
+
+    def abandon(self) -> None:
+        """Leave everything as it is and drop the lock, as the death of this process would."""
         os.close(self._fd)
 
 

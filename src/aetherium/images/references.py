@@ -56,7 +56,9 @@ def _docker(source: str, rest: str) -> Reference:
         raise InvalidInput(f"{source!r} names no image of a registry.", field="source")
     tag = "" if match["digest"] else f":{match['tag'] or 'latest'}"
     # A tag beside a digest says nothing more, and skopeo refuses both.
-    return Reference("docker", f"{match['name']}{tag}{match['digest'] or ''}", f"{match['name']}{tag}")
+    return Reference(
+        "docker", f"{match['name']}{tag}{match['digest'] or ''}", _suggest(f"{match['name']}{tag}")
+    )
 
 
 def _oci(source: str, rest: str) -> Reference:

@@ -165,6 +165,11 @@ class DiskImageStore:
         def change() -> Image:
             for file, name in digests.items():
                 self.layout.add_blob(file, name)
+            gone = [part for part in manifest.parts if not self.layout.blob(part).exists()]
+            if gone:  # Removed by somebody since the builder looked.
+                raise Conflict(
+                    "Parts of the image were removed while it was made.", hint="Try again.", parts=gone
+                )
             path = self.layout.manifest_path(digest)
             if not path.exists():
                 write_atomic(path, data, mode=0o444)
