@@ -108,3 +108,11 @@ async def _ready(fd: int, *, write: bool) -> None:
         await ready.wait()
     finally:
         remove(fd)
+
+
+def same_terminal(one: int, other: int) -> bool:
+    """Whether what is written to both appears in one place."""
+    if one == other:
+        return True
+    first, second = os.fstat(one), os.fstat(other)
+    return (first.st_dev, first.st_ino) == (second.st_dev, second.st_ino)

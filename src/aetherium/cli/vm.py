@@ -27,7 +27,8 @@ app = typer.Typer(
 
 @app.command(
     epilog="Examples:  aetherium vm create --name box  ·  "
-    "aetherium vm create --cpus 2 --memory 2G --ttl 1h --network open  ·  aetherium vm create --snapshot ready"
+    "aetherium vm create --cpus 2 --memory 2G --ttl 1h --network open  ·  "
+    "aetherium vm create --snapshot ready"
 )
 def create(
     ctx: typer.Context,

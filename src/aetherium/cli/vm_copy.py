@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import posixpath
 import stat as modes
 import sys
@@ -14,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from aetherium.cli import saving
 from aetherium.cli.options import Json
 from aetherium.cli.runtime import Command, execute
 from aetherium.domain.errors import GuestError, InvalidInput, NotFound
@@ -124,7 +124,7 @@ async def _into(command: Command, source: str, target: Place, user: str | None, 
     except OSError as error:
         raise InvalidInput(f"{source!r} cannot be read: {error.strerror}.", field="source") from error
     inside = await _is_directory(command, target) or target.path.endswith("/")
-    name = path.absolute().name or "root"
+    name = await asyncio.to_thread(lambda: path.absolute().name) or "root"
     if modes.S_ISDIR(facts.st_mode):
         from aetherium.cli.archives import pack
 
@@ -162,7 +162,8 @@ async def _out_of(command: Command, source: Place, target: Path, counter: _Count
         await unpack(counter.through(files.archive_out(source.vm, source.path)), place)
         return
     facts = await files.stat(source.vm, source.path)
-    await _save(counter.through(files.read(source.vm, source.path)), place, facts.mode & 0o777)
+    pieces = counter.through(files.read(source.vm, source.path))
+    await saving.save(pieces, place, mode=facts.mode & 0o777, field="target")
 
 
 async def _to_stdout(command: Command, source: Place, counter: _Counter) -> None:
@@ -186,20 +187,3 @@ async def _pieces(path: Path) -> AsyncIterator[bytes]:
     with await asyncio.to_thread(path.open, "rb") as file:
         while piece := await asyncio.to_thread(file.read, _PIECE):
             yield piece
-
-
-async def _save(pieces: AsyncIterator[bytes], path: Path, mode: int) -> None:
-    """Write a file as a whole or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        fd = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-    except OSError as error:
-        raise InvalidInput(f"{str(path)!r} cannot be written: {error.strerror}.", field="target") from error
-    try:
-        with os.fdopen(fd, "wb") as file:
-            async for piece in pieces:
-                await asyncio.to_thread(file.write, piece)
-            os.fchmod(file.fileno(), mode)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
