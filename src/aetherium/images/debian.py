@@ -68,9 +68,10 @@ async def make_rootfs(
     options = work / "apt.conf"
     await asyncio.to_thread(listing.write_text, "".join(f"{source}\n" for source in sources))
     await asyncio.to_thread(options.write_text, 'Acquire::Languages "none";\n' + await transport_options())
+    # Without fsync for every file: a build that is cut short is thrown away.
     argv = [
         "mmdebstrap", "--mode=root", f"--variant={_VARIANT}", "--format=tar", "--verbose",
-        f"--aptopt={options}", f"--include={','.join(recipe.packages)}",
+        f"--aptopt={options}", "--dpkgopt=force-unsafe-io", f"--include={','.join(recipe.packages)}",
         *(f"--customize-hook={hook}" for hook in _hooks(recipe, work / "versions")),
         RELEASE, "-", str(listing),
     ]  # fmt: skip
@@ -95,7 +96,8 @@ def _hooks(recipe: ImageRecipe, versions: Path) -> list[str]:
     hooks = [
         f"mkdir -p {dirs}",
         # The host's mirror and its apt settings are its own business.
-        f'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/apt/sources.list.d/0000*; '
+        f'rm -f "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap '
+        f'"$1"/etc/apt/sources.list.d/0000*; '
         f'printf %s {shlex.quote(PLAIN_SOURCES)} >"$1"/etc/apt/sources.list',
         "dpkg-query --admindir=\"$1\"/var/lib/dpkg -W -f '${Package} ${Version}\\n' "
         f">{shlex.quote(str(versions))}",
