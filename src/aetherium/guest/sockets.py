@@ -18,12 +18,12 @@ def listen(loop: Loop, agent: Agent, kind: str, where: str) -> None:
         listener = _unix(where)
     elif kind == "vsock":
         listener = _socket.socket(AF_VSOCK, _socket.SOCK_STREAM)
-        listener.bind((VMADDR_CID_ANY, _port(where)))
+        listener.bind((VMADDR_CID_ANY, _port(where, 1 << 32)))
     else:
         host, _, port = where.rpartition(":")
         listener = _socket.socket(_socket.AF_INET6 if ":" in host else _socket.AF_INET, _socket.SOCK_STREAM)
         listener.setsockopt(_socket.SOL_SOCKET, _socket.SO_REUSEADDR, 1)
-        listener.bind((host.strip("[]"), _port(port)))
+        listener.bind((host.strip("[]"), _port(port, 1 << 16)))
     listener.listen(BACKLOG)
     listener.setblocking(False)
     fd = listener.detach()
@@ -81,7 +81,7 @@ def _accept(fd: int, kind: str) -> int:
     return int(peer)
 
 
-def _port(text: str) -> int:
-    if not text.isdigit():
+def _port(text: str, above: int) -> int:
+    if not text.isdigit() or int(text) >= above:
         raise OSError(EINVAL, f"{text!r} is no port")
     return int(text)

@@ -61,7 +61,7 @@ plausible: dict[str, st.SearchStrategy[Any]] = {
     "spec": st.just(SPEC)
     | st.builds(lambda key, value: SPEC | {key: value}, st.sampled_from(sorted(SPEC)), wild),
     "path": st.sampled_from(
-        ["/tmp/aetherium-fuzz", "/tmp", "/proc/self/environ", "/dev/zero", "x", "/\0", "/no/such"]
+        ["/proc/self/cwd/fuzz", "/tmp", "/proc/self/environ", "/dev/zero", "x", "/\0", "/no/such"]
     ),
     "stdout": st.integers(-5, 2**63 - 1),
     "stderr": st.integers(-5, 2**63 - 1),
@@ -77,8 +77,8 @@ plausible: dict[str, st.SearchStrategy[Any]] = {
     "user": st.none() | st.sampled_from(["nobody", "root", "no one", "1:2", ":", "99999999999999999999"]),
     "parents": st.booleans(),
     "recursive": st.just(False),
-    "source": st.just("/tmp/aetherium-fuzz"),
-    "target": st.just("/tmp/aetherium-fuzz"),
+    "source": st.just("/proc/self/cwd/fuzz"),
+    "target": st.just("/proc/self/cwd/fuzz"),
     "include": st.lists(st.text(alphabet="a*?[]!/\\^-", max_size=10), max_size=3),
     "exclude": st.lists(st.text(alphabet="a*?[]!/\\^-", max_size=10), max_size=3),
     "hostname": st.text(max_size=10),
@@ -127,7 +127,7 @@ SESSION = (
     + request(4, m.FILE_WATCH, {"path": "/tmp"})
     + f.encode(f.RESET, 4)
     + request(5, m.EXEC_ATTACH, {"id": "s", "stdout": 0, "stderr": 0, "token": b"u"})
-    + request(6, m.ARCHIVE_IN, {"path": "/tmp/aetherium-fuzz", "user": None})
+    + request(6, m.ARCHIVE_IN, {"path": "/proc/self/cwd/fuzz", "user": None})
     + f.encode(f.DATA, 6, bytes(1024))
     + f.encode(f.END, 6)
     + request(7, m.EXEC_KILL, {"id": "s"})
