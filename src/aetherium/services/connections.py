@@ -182,7 +182,7 @@ class Connections:
         await entry.ended.wait()
         reason = entry.end.reason if entry.end else ""
         raise BootFailed(
-            f"The VM {entry.handle.vm_id} ended while it was booting: {reason or 'no reason is known'}.",
+            f"The VM {entry.handle.vm_id} ended while it was booting: {_clause(reason)}.",
             hint="See the end of its console in the details.",
             console=await self._tail(entry),
         )
@@ -207,7 +207,7 @@ class Connections:
             )
         if end.condition in (Condition.GONE, Condition.PANICKED):
             return VMCrashed(
-                f"The VM {vm_id} ended: {end.reason or 'its process is gone'}.",
+                f"The VM {vm_id} ended: {_clause(end.reason)}.",
                 hint=f"See its console: aetherium vm logs {vm_id}",
                 vm_id=vm_id,
                 condition=str(end.condition),
@@ -219,6 +219,11 @@ class Connections:
     async def _tail(self, entry: _Entry) -> str:
         data = await entry.driver.console(entry.handle.vm_id, max_bytes=TAIL_BYTES)
         return data.decode(errors="replace")
+
+
+def _clause(reason: str) -> str:
+    """A reason as the end of a sentence."""
+    return reason.rstrip(".") or "no reason is known"
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> AetheriumError | None:

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from aetherium.domain.errors import AetheriumError, InvalidTransition, Unsupported
+from aetherium.domain.errors import AetheriumError, InvalidTransition, Unsupported, VMCrashed
 from aetherium.domain.vms import VM, VM_LIFECYCLE, Capability, VMState
 from aetherium.interfaces.drivers import SnapshotData, VMDriver
 from aetherium.interfaces.tasks import finish
@@ -99,6 +99,8 @@ class Power:
         try:
             async with asyncio.timeout(_AGREE_S), self._host.connections.session(vm) as guest:
                 await guest.power_off()
+        except VMCrashed:
+            return True  # it was off before its answer came
         except (AetheriumError, TimeoutError) as error:
             log.info("The agent of %s does not power off; it is stopped by force: %s", vm.id, error)
             return False
