@@ -20,7 +20,7 @@ from pathlib import Path
 
 from aetherium import process
 from aetherium.domain.errors import LimitExceeded
-from aetherium.drivers.qemu.files import copy_sparse
+from aetherium.drivers.qemu.files import copy_sparse, in_thread
 from aetherium.drivers.qemu.home import Home, disk_name, link
 
 # Of the files in the cache; to be raised when one of the commands below changes.
@@ -96,7 +96,7 @@ async def capture(home: Home, level: int, directory: Path) -> None:
     """The disk of a VM that does not run now, for a snapshot. `level` is the layer that the VM writes to."""
     for below in range(level):
         link(home.disk(below), directory / disk_name(below))
-    await asyncio.to_thread(copy_sparse, home.disk(level), directory / disk_name(level))
+    await in_thread(copy_sparse, home.disk(level), directory / disk_name(level))
 
 
 def adopt(directory: Path, level: int, home: Home) -> None:

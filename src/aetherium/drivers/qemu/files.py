@@ -2,10 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import ParamSpec
+
+ParametersT = ParamSpec("ParametersT")
+
+
+async def in_thread(
+    work: Callable[ParametersT, None], *args: ParametersT.args, **kwargs: ParametersT.kwargs
+) -> None:
+    """Like asyncio.to_thread, but a cancelled caller goes on only when the work has ended: what it wrote
+    can then be removed."""
+    running = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    try:
+        await asyncio.shield(running)
+    except asyncio.CancelledError:
+        await asyncio.wait([running])
+        raise
 
 
 def extents(fd: int) -> Iterator[tuple[int, int]]:

@@ -78,7 +78,12 @@ class Monitor:
             if len(self._buffer) > MAX_LINE:
                 raise VMFailed(f"QEMU sent an answer of more than {MAX_LINE} bytes.")
         line, _, self._buffer = self._buffer.partition(b"\n")
-        message: dict[str, Any] = json.loads(line)
+        try:
+            message = json.loads(line)
+        except ValueError:
+            raise VMFailed(f"QEMU sent {line[:80]!r}, which is no message.") from None
+        if not isinstance(message, dict):
+            raise VMFailed(f"QEMU sent {line[:80]!r}, which is no message.")
         return message
 
 

@@ -7,7 +7,6 @@ started with ``-incoming`` on it, over a mapping of the memory file, goes on whe
 
 from __future__ import annotations
 
-import asyncio
 import os
 import re
 import shutil
@@ -18,8 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from aetherium.domain.errors import AlreadyExists, Conflict, InvalidInput, VMFailed
-from aetherium.drivers.qemu import disks, memory
-from aetherium.drivers.qemu.files import allocated
+from aetherium.drivers.qemu import disks, files, memory
 from aetherium.drivers.qemu.home import MEMORY, Home, disk_name
 from aetherium.drivers.qemu.qmp import Monitor
 from aetherium.interfaces.drivers import Launch, SnapshotData
@@ -87,7 +85,7 @@ async def write(client: Monitor, pid: int, home: Home, contents: Contents, part:
     address = await _ram_address(client)
     base = home.memory if home.memory.exists() else None
     size = contents.memory_mib << 20
-    await asyncio.to_thread(memory.dump, pid, address, size, base, part / MEMORY)
+    await files.in_thread(memory.dump, pid, address, size, base, part / MEMORY)
     await disks.capture(home, contents.level, part)
 
 
@@ -126,7 +124,7 @@ def _stage(directory: Path) -> Path:
 @asynccontextmanager
 async def staged(directory: Path) -> AsyncIterator[Path]:
     """A directory to fill, which becomes `directory` if the block succeeds and is removed otherwise."""
-    part = await asyncio.to_thread(_stage, directory)
+    part = _stage(directory)
     try:
         yield part
         part.rename(directory)
@@ -138,5 +136,5 @@ async def staged(directory: Path) -> AsyncIterator[Path]:
 def describe(name: str, contents: Contents, directory: Path) -> SnapshotData:
     """The record of a finished snapshot. Lower layers of the disk are links, counted where they came from."""
     own = (MEMORY, DEVICE, disk_name(contents.level))
-    size = sum(allocated(directory / file) for file in own)
+    size = sum(files.allocated(directory / file) for file in own)
     return SnapshotData(name, VERSION, asdict(contents), size)
