@@ -52,7 +52,8 @@ async def test_finds_a_process_whose_directory_is_gone(tmp_path: Path) -> None:
 
 
 async def test_finds_descendants() -> None:
-    script = f"{sys.executable} -c 'import sys; print(1, flush=True); sys.stdin.read()' <&0 & wait"
+    # A shell gives /dev/null to what runs in the background.
+    script = f"exec 3<&0; {sys.executable} -c 'import sys; print(1, flush=True); sys.stdin.read()' <&3 & wait"
     async with spawned(["sh", "-c", script], stdin=PIPE, stdout=PIPE) as process:
         assert process.stdout is not None
         assert await process.stdout.readline() == b"1\n"
