@@ -25,8 +25,9 @@ from aetherium.domain.guest import (
 from aetherium.protocol import messages as m
 from aetherium.protocol.values import metrics_from_wire, pid_from_wire, spec_to_wire, status_from_wire
 
-# How long a lost connection may take to come back before calls fail.
-RECONNECT_S = 2.0
+# How long a lost connection may take to come back before calls fail, as long as there is somebody to connect
+# to: the agent of a busy guest may need seconds to answer. A VM that has ended is told from that at once.
+RECONNECT_S = 15.0
 # A guest that hangs up this often within this time is not worth another attempt.
 MAX_RECONNECTS = 20
 HASTE_S = 10.0

@@ -27,6 +27,8 @@ MAX_CREDIT = 1 << 40
 HEARTBEAT_S = 5.0
 DEAD_S = 30.0
 READ_SIZE = 256 * 1024
+# Work for one client at a time. A read may bring hundreds of commands to start, at tens of milliseconds each.
+SLICE_S = 0.02
 
 
 class Handler:
@@ -142,6 +144,7 @@ class Connection:
         self._heard = monotonic()
         self._newest = 0
         self._partial: dict[int, bytes] = {}
+        self._inbox: list[f.Frame] = []  # last comes first
         self.streams: dict[int, Stream] = {}
         self.ready: dict[int, Stream] = {}
         # Edges only: a port without a host is in a permanent hang-up, which levels would report for ever.
@@ -156,7 +159,9 @@ class Connection:
 
     def flush(self) -> bool:
         """Let streams fill the buffer in turns, and write. True if it should be called again at once."""
-        if self._more and self._fd >= 0:
+        if self._inbox:
+            self._work()
+        elif self._more and self._fd >= 0:
             self._read()
         while self.ready and len(self._out) < HIGH_WATER:
             stream = self.ready.pop(next(iter(self.ready)))
@@ -164,7 +169,7 @@ class Connection:
                 stream.wake()
         if self._out and self._fd >= 0:
             self._write()
-        return self._more or (bool(self.ready) and len(self._out) < HIGH_WATER)
+        return self._more or bool(self._inbox) or (bool(self.ready) and len(self._out) < HIGH_WATER)
 
     def _write(self) -> None:
         out = self._out
@@ -197,8 +202,8 @@ class Connection:
 
     def _read(self) -> None:
         self._more = False
-        if len(self._out) > 4 * HIGH_WATER:
-            # An edge is reported once: come back when the output has drained.
+        if len(self._out) > 4 * HIGH_WATER or self._inbox:
+            # An edge is reported once: come back when the output has drained and the work is done.
             self._more = self._port
             return
         try:
@@ -212,8 +217,17 @@ class Connection:
             return
         self._more = self._port
         self._heard = monotonic()
-        for kind, flags, stream, payload in self._decoder.feed(data):
-            self._frame(kind, flags, stream, payload)
+        self._inbox = self._decoder.feed(data)
+        self._inbox.reverse()
+        self._work()
+
+    def _work(self) -> None:
+        """Handle what came, but not for long: answers, heartbeats and other clients must not wait for it."""
+        until = monotonic() + SLICE_S
+        while self._inbox:
+            self._frame(*self._inbox.pop())
+            if monotonic() > until:
+                return
 
     def _frame(self, kind: int, flags: int, stream_id: int, payload: bytes) -> None:
         if kind == f.HELLO:
@@ -313,7 +327,7 @@ class Connection:
 
     def heartbeat(self) -> None:
         """Called every HEARTBEAT_S: ask a silent client, drop a dead one."""
-        silent = monotonic() - self._heard
+        silent = 0.0 if self._inbox else monotonic() - self._heard
         if self._nonce and silent > DEAD_S:
             self.lose()
         elif self._nonce and silent >= HEARTBEAT_S:
@@ -335,6 +349,7 @@ class Connection:
         self._out.clear()
         self._nonce = b""
         self._more = False
+        self._inbox.clear()
         if not self._port and self._fd >= 0:
             self._loop.unwatch(self._fd)
             os.close(self._fd)

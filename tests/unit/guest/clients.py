@@ -46,7 +46,8 @@ async def nobodys_agent(directory: Path) -> AsyncIterator[tuple[str, int]]:
             _wait_for(path)
             yield path, agent.pid
             assert agent.returncode is None
-    assert log.read_text(encoding="utf-8") == "aetherium: agent ready\n"
+    told = log.read_text(encoding="utf-8")
+    assert told == "aetherium: agent ready\n", told
 
 
 def _open_to_nobody(directory: Path) -> None:
