@@ -49,7 +49,7 @@ async def test_a_new_agent_renews_the_drive_only(
     assert [image.tags for image in changed] == [old.tags]
     new = await image_store_copy.get("base")
     assert new.digest != old.digest
-    before, after = (await image_store_copy.manifest(image.digest) for image in (old, new))
+    before, after = [await image_store_copy.manifest(image.digest) for image in (old, new)]
     assert before.rootfs == after.rootfs
     assert before.platform.kernel == after.platform.kernel
     assert before.platform.agent_drive != after.platform.agent_drive
