@@ -28,6 +28,7 @@ from aetherium.services.journal import ExecutionJournal
 from aetherium.services.launching import Launcher
 from aetherium.services.locks import FileLocks
 from aetherium.services.power import Power
+from aetherium.services.settling import Settler
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.vms import VMService
 from aetherium.services.warm import WarmSnapshots
@@ -99,15 +100,14 @@ async def open_platform(
             open_store(settings.data_dir / "aetherium.db", used.clock) as store,
             tasks() as group,
         ):
-            journal = ExecutionJournal(store.executions)
-            host = _host(settings, used, store, journal, owner, group)
-            platform = _platform(host, used, owners, journal)
+            host = _host(settings, used, store, owner, group)
+            platform = _platform(host, used, owners)
             await platform.reconciler.reconcile()
-            _begin(platform, journal, group, background=background)
+            _begin(platform, group, background=background)
             try:
                 yield platform
             finally:
-                await finish(_close(platform, journal, group))
+                await finish(_close(platform, group))
 
 
 @asynccontextmanager
@@ -130,10 +130,9 @@ async def open_gateway(
             yield socket
 
 
-def _host(
-    settings: Settings, used: Parts, store: Store, journal: ExecutionJournal, owner: str, group: Tasks
-) -> Host:
+def _host(settings: Settings, used: Parts, store: Store, owner: str, group: Tasks) -> Host:
     drivers = Drivers(used.drivers)
+    journal = ExecutionJournal(store.executions)
 
     async def ended(vm_id: str, end: Inspection) -> None:
         journal.lose(vm_id, used.clock.now())
@@ -149,17 +148,19 @@ def _host(
         locks=FileLocks(settings.data_dir / "locks"),
         connections=Connections(drivers, used.connector, group, ended),
         activity=Activity(store.vms, used.clock),
+        journal=journal,
     )
 
 
-def _platform(host: Host, used: Parts, owners: Owners, journal: ExecutionJournal) -> Platform:
+def _platform(host: Host, used: Parts, owners: Owners) -> Platform:
     settings = host.settings
     launcher = Launcher(host)
     warm = WarmSnapshots(host, launcher, settings.data_dir / "warm")
     pools = WarmPools(host, launcher, settings.pool)
-    power = Power(host, launcher)
+    settler = Settler(host)
+    power = Power(host, launcher, settler)
     vms = VMService(host, launcher, warm, pools, power)
-    executions = ExecutionService(host, vms, journal)
+    executions = ExecutionService(host, vms, settler)
     snapshots = SnapshotService(host, vms, power)
     return Platform(
         settings=settings,
@@ -170,13 +171,13 @@ def _platform(host: Host, used: Parts, owners: Owners, journal: ExecutionJournal
         doctor=Doctor(settings, host.drivers, used.images),
         host=host,
         pools=pools,
-        reaper=Reaper(host, power, executions),
+        reaper=Reaper(host, power, settler),
         reconciler=Reconciler(host, owners, power, snapshots, warm),
     )
 
 
-def _begin(platform: Platform, journal: ExecutionJournal, group: Tasks, *, background: bool) -> None:
-    group.loop("executions", journal.run)
+def _begin(platform: Platform, group: Tasks, *, background: bool) -> None:
+    group.loop("executions", platform.host.journal.run)
     group.loop("activity", platform.reaper.note)
     if background:
         group.loop("reaper", platform.reaper.run)
@@ -184,11 +185,11 @@ def _begin(platform: Platform, journal: ExecutionJournal, group: Tasks, *, backg
         group.loop("pools", lambda: platform.pools.run(platform.vms))
 
 
-async def _close(platform: Platform, journal: ExecutionJournal, group: Tasks) -> None:
+async def _close(platform: Platform, group: Tasks) -> None:
     """Nothing begins any more; what waited goes; what is known is written."""
     await group.end("pools", "reaper", "reconciliation", "activity", "executions")
     await platform.pools.drain()
-    await journal.flush()
+    await platform.host.journal.flush()
     await platform.host.activity.flush()
     await platform.host.connections.close()
 

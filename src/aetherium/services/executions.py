@@ -18,23 +18,19 @@ from aetherium.domain.executions import (
     ExecutionState,
     TerminalSize,
 )
-from aetherium.domain.guest import ExecutionStatus
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.images import ImageConfig
-from aetherium.domain.vms import VM, VMState
+from aetherium.domain.vms import VM
 from aetherium.interfaces.guest import Attachment, Guest
 from aetherium.interfaces.tasks import finish
 from aetherium.services.host import Host
-from aetherium.services.journal import ExecutionJournal, lost
 from aetherium.services.masking import masked, patterns
 from aetherium.services.recording import RecordedAttachment
+from aetherium.services.settling import Settler, result_of
 from aetherium.services.vms import VMService
 
 log = logging.getLogger(__name__)
 
-# An execution that the agent does not know is lost, unless it is so young that it may be on its way there.
-UNKNOWN_S = 30.0
-_REFRESH_S = 5.0
 _KILL_S = 2.0
 # Executions whose secrets are remembered for masking, the latest ones.
 _SECRETS_KEPT = 4096
@@ -43,10 +39,10 @@ _SECRETS_KEPT = 4096
 class ExecutionService:
     """See the methods. `vm` is an id, a name or a unique prefix of an id."""
 
-    def __init__(self, host: Host, vms: VMService, journal: ExecutionJournal) -> None:
+    def __init__(self, host: Host, vms: VMService, settler: Settler) -> None:
         self._host = host
         self._vms = vms
-        self._journal = journal
+        self._settler = settler
         self._configs: dict[str, ImageConfig] = {}
         self._secrets: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
 
@@ -77,7 +73,9 @@ class ExecutionService:
         async with self._vms.session(vm) as (row, guest):
             full = await self._complete(row, spec)
             execution = self._begin(row, spec)
-            await self._journal.flush()  # nobody waits for its end, so its row has to be there in any case
+            await (
+                self._host.journal.flush()
+            )  # nobody waits for its end, so its row has to be there in any case
             try:
                 await guest.start(execution.id, full)
             except GuestError as error:
@@ -128,8 +126,8 @@ class ExecutionService:
     async def list(self, vm: str) -> Sequence[Execution]:
         """Those of a VM, newest first."""
         row = await self._vms.get(vm)
-        await self._journal.flush()
-        await self.refresh(row)
+        await self._host.journal.flush()
+        await self._settler.refresh(row)
         return await self._host.store.executions.list(row.id)
 
     async def get(self, execution_id: str) -> Execution:
@@ -137,7 +135,7 @@ class ExecutionService:
         execution = await self._row(execution_id)
         if EXECUTION_LIFECYCLE.is_final(execution.state):
             return execution
-        await self.refresh(await self._vms.get(execution.vm_id))
+        await self._settler.refresh(await self._vms.get(execution.vm_id))
         return await self._row(execution_id)
 
     async def wait(self, execution_id: str) -> Execution:
@@ -146,7 +144,7 @@ class ExecutionService:
         if EXECUTION_LIFECYCLE.is_final(execution.state):
             return execution
         async with self._vms.session(execution.vm_id) as (_, guest):
-            return self._ended(execution, await _result(guest, execution_id))
+            return self._ended(execution, await result_of(guest, execution_id))
 
     async def signal(self, execution_id: str, signal: int) -> None:
         """Send a signal to its process group."""
@@ -166,41 +164,8 @@ class ExecutionService:
         async with self._vms.session(execution.vm_id) as (_, guest):
             await guest.resize(execution_id, size)
 
-    async def refresh(self, vm: VM) -> int:
-        """Ask the agent how those that were not seen to end are, and record it; how many still run. What
-        cannot be asked now stays as it is. Not a use of the VM."""
-        store, now = self._host.store, self._host.clock.now()
-        open_rows = {row.id: row for row in await store.executions.list(vm.id, unfinished=True)}
-        if vm.state in (VMState.STOPPED, VMState.FAILED):
-            self._journal.lose(vm.id, now)
-            await store.executions.lose(vm.id, now)
-            return 0
-        if not open_rows or vm.state is not VMState.RUNNING:
-            return len(open_rows)
-        try:
-            async with asyncio.timeout(_REFRESH_S), self._host.connections.session(vm) as guest:
-                known = {status.id: status for status in await guest.executions()}
-                ended = [await self._settle(guest, row, known.get(row.id)) for row in open_rows.values()]
-        except (AetheriumError, TimeoutError) as error:
-            log.info("The executions of %s cannot be looked at now: %s", vm.id, error)
-            return len(open_rows)
-        await self._journal.flush()
-        return ended.count(False)
-
-    async def _settle(self, guest: Guest, row: Execution, status: ExecutionStatus | None) -> bool:
-        """Record the end of an execution, if it has ended; whether it has."""
-        if status is None:
-            age = (self._host.clock.now() - row.created_at).total_seconds()
-            if age > UNKNOWN_S:
-                self._journal.put(lost(row, self._host.clock.now()))
-            return age > UNKNOWN_S
-        if not EXECUTION_LIFECYCLE.is_final(status.state):
-            return False
-        self._ended(row, await _result(guest, row.id, (status.stdout_bytes, status.stderr_bytes)))
-        return True
-
     async def _row(self, execution_id: str) -> Execution:
-        return self._journal.get(execution_id) or await self._host.store.executions.get(execution_id)
+        return self._host.journal.get(execution_id) or await self._host.store.executions.get(execution_id)
 
     def _begin(self, vm: VM, spec: ExecutionSpec) -> Execution:
         now = self._host.clock.now()
@@ -217,7 +182,7 @@ class ExecutionService:
             self._secrets[execution.id] = patterns(spec.secret_env.values())
             while len(self._secrets) > _SECRETS_KEPT:
                 self._secrets.popitem(last=False)
-        self._journal.put(execution)
+        self._host.journal.put(execution)
         return execution
 
     def _ended(self, execution: Execution, result: ExecutionResult) -> Execution:
@@ -226,7 +191,7 @@ class ExecutionService:
             text = masked(forms, result.error.encode()).decode(errors="replace")
             result = replace(result, error=text)
         done = replace(execution, state=result.state, result=result, ended_at=self._host.clock.now())
-        self._journal.put(done)
+        self._host.journal.put(done)
         return done
 
     def _note(self, execution: Execution, result: ExecutionResult) -> None:
@@ -251,12 +216,6 @@ class ExecutionService:
             config = ImageConfig()
         self._configs[digest] = config
         return config
-
-
-async def _result(guest: Guest, execution_id: str, skip: tuple[int, int] = (0, 0)) -> ExecutionResult:
-    """The result alone; `skip` are offsets up to which output is not wanted."""
-    async with guest.attach(execution_id, stdout_offset=skip[0], stderr_offset=skip[1]) as attachment:
-        return await attachment.result()
 
 
 async def _kill(guest: Guest, execution_id: str) -> None:

@@ -14,6 +14,7 @@ from aetherium.interfaces.tasks import finish
 from aetherium.services.activity import Activity
 from aetherium.services.connections import Connections, handle_of
 from aetherium.services.drivers import Drivers
+from aetherium.services.journal import ExecutionJournal
 from aetherium.services.locks import FileLocks
 from aetherium.settings import Settings
 
@@ -38,6 +39,7 @@ class Host:
     locks: FileLocks
     connections: Connections
     activity: Activity
+    journal: ExecutionJournal
 
 
 async def record_end(store: Store, drivers: Drivers, clock: Clock, vm_id: str, end: Inspection) -> None:

@@ -63,8 +63,8 @@ class Launcher:
         Raises what the driver raises, and BootFailed. Failed or cancelled: nothing is left, no row either.
         """
         host = self._host
-        await host.store.vms.add(draft)
         try:
+            await host.store.vms.add(draft)
             await host.images.hold(draft.image_digest, draft.id)
             launch = Launch(
                 draft.id,

@@ -10,13 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from pathlib import Path
 
-from aetherium.domain.errors import AetheriumError, InvalidTransition, Unsupported, VMCrashed
+from aetherium.domain.errors import AetheriumError, Conflict, InvalidTransition, Unsupported, VMCrashed
 from aetherium.domain.vms import VM, VM_LIFECYCLE, Capability, VMState
 from aetherium.interfaces.drivers import SnapshotData, VMDriver
 from aetherium.interfaces.tasks import finish
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host
 from aetherium.services.launching import Launcher
+from aetherium.services.settling import Settler
 
 log = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ class Power:
     """Each change holds the VM's lock, so that no two processes work on one VM at once, and once begun goes
     on to its end over cancellation."""
 
-    def __init__(self, host: Host, launcher: Launcher) -> None:
+    def __init__(self, host: Host, launcher: Launcher, settler: Settler) -> None:
         self._host = host
+        self._settler = settler
         self._launcher = launcher
 
     async def stop(self, vm_id: str, grace_s: float) -> VM:
@@ -66,13 +68,25 @@ class Power:
                 await finish(asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True))
 
     async def capture(self, vm_id: str, directory: Path) -> SnapshotData:
-        """Write a running or paused VM's state to `directory`, which must not exist."""
+        """Write a running or paused VM's state to `directory`, which must not exist. Raises Conflict while a
+        command that was given secrets runs in it: they would be in the file of its memory."""
         async with self._host.locks.hold(vm_id):
             vm = await self._host.store.vms.get(vm_id)
             if vm.state not in LIVE:
                 VM_LIFECYCLE.check(vm.state, VMState.PAUSED, vm.id)
+            await self._refuse_secrets(vm)
             await asyncio.to_thread(directory.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
             return await self._driver(vm).snapshot(handle_of(vm), directory)
+
+    async def _refuse_secrets(self, vm: VM) -> None:
+        await self._settler.refresh(vm)
+        for execution in await self._host.store.executions.list(vm.id, unfinished=True):
+            if execution.secret_names:
+                raise Conflict(
+                    f"The execution {execution.id} runs with secrets, which the VM's memory holds.",
+                    hint="Wait for its end, or kill it.",
+                    execution_id=execution.id,
+                )
 
     async def _stop(self, vm_id: str, grace_s: float) -> VM:
         host = self._host

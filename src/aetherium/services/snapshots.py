@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from aetherium.domain.errors import AlreadyExists, Conflict, InvalidInput, InvalidTransition, NotFound
 from aetherium.domain.ids import SNAPSHOT, new_id
 from aetherium.domain.snapshots import Snapshot, SnapshotState
-from aetherium.domain.vms import VM, Capability
+from aetherium.domain.vms import Capability
 from aetherium.interfaces.tasks import finish
 from aetherium.services.host import LIVE, Host
 from aetherium.services.power import Power
@@ -41,7 +41,6 @@ class SnapshotService:
             )
         row = await self._vms.get(vm)
         await self._vms.require(row, Capability.SNAPSHOT)
-        await self._refuse_secrets(row)
         if row.state not in LIVE:
             raise Conflict(f"The VM {row.id} is {row.state}.", hint="Only one that runs has a state to keep.")
         snapshot = Snapshot(
@@ -57,8 +56,8 @@ class SnapshotService:
             owner=self._host.owner,
         )
         await self._check_name(name)
-        await self._host.store.snapshots.add(snapshot)
         try:
+            await self._host.store.snapshots.add(snapshot)
             await self._host.images.hold(row.image_digest, snapshot.id)
             data = await self._power.capture(row.id, self._power.snapshot_directory(snapshot.id))
             return await self._host.store.snapshots.transition(
@@ -108,12 +107,3 @@ class SnapshotService:
             raise AlreadyExists(
                 f"There is a snapshot named {name!r} already.", hint="Choose another name.", name=name
             )
-
-    async def _refuse_secrets(self, vm: VM) -> None:
-        for execution in await self._host.store.executions.list(vm.id, unfinished=True):
-            if execution.secret_names:
-                raise Conflict(
-                    f"The execution {execution.id} runs with secrets, which would get into the snapshot.",
-                    hint="Wait for its end, or kill it.",
-                    execution_id=execution.id,
-                )

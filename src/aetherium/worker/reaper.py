@@ -10,9 +10,9 @@ from datetime import datetime
 from aetherium.domain.errors import AetheriumError, InvalidTransition, NotFound
 from aetherium.domain.vms import IDLE, VM, VMState
 from aetherium.interfaces.pool import HIDDEN_LABELS
-from aetherium.services.executions import ExecutionService
 from aetherium.services.host import LIVE, Host, remove_vm
 from aetherium.services.power import Power
+from aetherium.services.settling import Settler
 
 log = logging.getLogger(__name__)
 
@@ -23,10 +23,10 @@ _LOOK_S = 2.0
 class Reaper:
     """Looks at all VMs again and again."""
 
-    def __init__(self, host: Host, power: Power, executions: ExecutionService) -> None:
+    def __init__(self, host: Host, power: Power, settler: Settler) -> None:
         self._host = host
         self._power = power
-        self._executions = executions
+        self._settler = settler
         self._looked: datetime | None = None
         self._busy: frozenset[str] = frozenset()
 
@@ -90,7 +90,7 @@ class Reaper:
 
     async def _put_aside(self, vm: VM) -> None:
         # Looked at once more: an execution may have been started by another process since.
-        if await self._executions.refresh(vm):
+        if await self._settler.refresh(vm):
             await self._host.store.vms.touch({vm.id: self._host.clock.now()})
             return
         log.info("%s is idle: %s.", vm.id, vm.spec.idle_action)
@@ -107,7 +107,7 @@ class Reaper:
         self._looked = now
         unfinished = await self._host.store.executions.busy()
         found = [vm for vm in rows if vm.id in unfinished]
-        running = await asyncio.gather(*(self._executions.refresh(vm) for vm in found))
+        running = await asyncio.gather(*(self._settler.refresh(vm) for vm in found))
         busy = {vm.id for vm, count in zip(found, running, strict=True) if count}
         self._busy = frozenset(busy)
         await self._host.store.vms.touch(dict.fromkeys(busy, now))
