@@ -17,7 +17,8 @@ from aetherium.interfaces.images import Progress
 NAME = "platform"
 # ttyS0: the console of microvm that needs no driver. panic=-1: a guest that cannot go on ends at once
 # (QEMU runs with -no-reboot), so that the host sees it.
-CMDLINE = "console=ttyS0 quiet panic=-1"
+# cryptomgr.notests: the kernel's tests of its own ciphers take half a second where there is no KVM.
+CMDLINE = "console=ttyS0 quiet panic=-1 cryptomgr.notests"
 
 
 async def recall(store: DiskImageStore, materials: Materials) -> Platform | None:
