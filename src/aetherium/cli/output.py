@@ -127,21 +127,21 @@ class Output:
         if self.as_json or self.quiet:
             yield lambda _step, _fraction: None
         elif not self.err.is_terminal or os.environ.get("TERM") == "dumb":
-            yield self._plain_progress(text)
+            yield self._plain_progress()
         else:
             from aetherium.cli.progress import live
 
             with live(self.err, text) as update:
                 yield update
 
-    def _plain_progress(self, text: str) -> Callable[[str, float | None], None]:
-        said = [text]
-        print(f"{text} …", file=sys.stderr, flush=True)
+    def _plain_progress(self) -> Callable[[str, float | None], None]:
+        said = ""
 
         def update(step: str, _fraction: float | None) -> None:
-            if step != said[-1]:
-                said.append(step)
-                print(f"  {step}", file=sys.stderr, flush=True)
+            nonlocal said
+            if step != said:
+                said = step
+                print(f"{step} …", file=sys.stderr, flush=True)
 
         return update
 

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import signal
-import sys
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, NoReturn
@@ -78,6 +77,8 @@ def execute(
     except AetheriumError as error:
         code = output.fail(error)
         raise typer.Exit(code if failure is None else failure) from None
+    except BrokenPipeError:
+        raise typer.Exit(128 + signal.SIGPIPE) from None
 
 
 def _run(
@@ -87,17 +88,8 @@ def _run(
 
     given = {} if common.data_dir is None else {"data_dir": common.data_dir}
     command = Command(Settings.load(**given), output)
-    _configure_logging(command.settings.log_level)
     with asyncio.Runner() as runner:
         return runner.run(_supervise(command, work, connect=connect))
-
-
-def _configure_logging(level: str) -> None:
-    """Warnings of the libraries below go to stderr only where asked for: a command speaks for itself."""
-    import logging
-
-    logging.basicConfig(stream=sys.stderr, format="%(levelname)s %(name)s: %(message)s")
-    logging.getLogger().setLevel(logging.DEBUG if level == "debug" else logging.CRITICAL)
 
 
 async def _supervise(
@@ -136,12 +128,14 @@ async def _supervise(
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """The one error of ours in a group, or the group."""
-    ours, rest = group.split(AetheriumError)
-    found: BaseException | None = ours if rest is None else None
-    while isinstance(found, BaseExceptionGroup):
-        found = found.exceptions[0]
-    return found or group
+    """Of errors that came together the one that the others follow from, or the group if they are not foreseen."""
+    for kind in (AetheriumError, BrokenPipeError):
+        found: BaseException | None = group.split(kind)[0]
+        while isinstance(found, BaseExceptionGroup):
+            found = found.exceptions[0]
+        if found is not None:
+            return found
+    return group
 
 
 @asynccontextmanager
@@ -159,7 +153,10 @@ async def _reach(settings: Settings, output: Output) -> AsyncIterator[AsyncClien
                 yield client
                 return
     from aetherium.bootstrap import open_gateway
+    from aetherium.cli import logs
 
+    # A command speaks for itself; what happens inside is of interest to who looks for a defect.
+    logs.configure("debug" if settings.log_level == "debug" else "error")
     async with (
         open_gateway(settings, background=False) as socket,
         AsyncClient.unix(socket) as client,

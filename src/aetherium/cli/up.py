@@ -50,7 +50,9 @@ def up(
 
 async def _serve(command: Command) -> int:
     from aetherium.bootstrap import open_gateway
+    from aetherium.cli import logs
 
+    logs.configure(command.settings.log_level)
     end = asyncio.Event()
     forced = False
 

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from aetherium.client import values
-from aetherium.client.interactive import Session, connect
 from aetherium.client.paging import collect
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.errors import ChannelClosed
 from aetherium.domain.executions import Execution, ExecutionResult, ExecutionSpec, TerminalSize
 from aetherium.domain.guest import OutputChunk, OutputStream
+
+if TYPE_CHECKING:
+    from aetherium.client.interactive import Session
 
 
 class Output:
@@ -86,14 +88,20 @@ class Executions:
 
     def interactive(self, vm: str, spec: ExecutionSpec) -> AbstractAsyncContextManager[Session]:
         """Run a command with stdin (`spec.stdin`) or in a terminal (`spec.terminal`)."""
-        return connect(self._http.socket, f"/v1/vms/{quoted(vm)}/terminal", values.dump(spec))
+        return self._connect(f"/v1/vms/{quoted(vm)}/terminal", values.dump(spec))
 
     def attach(
         self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
     ) -> AbstractAsyncContextManager[Session]:
         """Take part in an execution that runs."""
         query = f"?stdout_offset={stdout_offset}&stderr_offset={stderr_offset}"
-        return connect(self._http.socket, f"/v1/executions/{quoted(execution_id)}/attach{query}")
+        return self._connect(f"/v1/executions/{quoted(execution_id)}/attach{query}")
+
+    def _connect(self, path: str, first: Any = None) -> AbstractAsyncContextManager[Session]:
+        # Late: WebSockets are a third of the import time of this package, and most calls need none.
+        from aetherium.client.interactive import connect
+
+        return connect(self._http.socket, path, first)
 
     async def list(self, vm: str) -> Sequence[Execution]:
         """The executions of a VM, newest first."""

@@ -13,6 +13,7 @@ import json
 import secrets
 from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from traceback import format_exception
 from typing import Any
 
 import structlog
@@ -81,7 +82,8 @@ def error_document(error: BaseException) -> dict[str, Any]:
     if ours is not None:
         return problems.document(ours)
     incident = secrets.token_hex(4)
-    log.error("unforeseen error", incident=incident, exc_info=error)
+    # As text: a renderer that shows local variables would show secrets.
+    log.error("unforeseen error", incident=incident, traceback="".join(format_exception(error)))
     return problems.unforeseen(incident)
 
 
