@@ -20,6 +20,7 @@ MAX_RUNNING = 4096
 LEAST_BUDGET = 16 << 20
 SWEEP_S = 10.0
 MAX_TOKEN = 64
+MAX_TIMEOUT_S = 1e9
 
 
 class ExecutionTable:
@@ -220,3 +221,5 @@ def _check(spec: "dict[str, Any]") -> None:
             raise TypeError(key)
     if type(spec["stdin"]) is not bool:
         raise TypeError("stdin")
+    if spec["timeout"] is not None and not 0 < spec["timeout"] <= MAX_TIMEOUT_S:
+        raise ValueError("timeout")

@@ -30,6 +30,8 @@ def owner_of(params: "dict[str, Any]") -> User | None:
     """Who is to own what is made; None: the agent."""
     if params["user"] is None:
         return None
+    if type(params["user"]) is not str:
+        raise TypeError("user")
     from aetherium.guest.users import lookup
 
     user = lookup(params["user"])

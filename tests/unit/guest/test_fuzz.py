@@ -158,6 +158,21 @@ def test_a_client_that_never_reads(agent: tuple[str, int]) -> None:
     assert rss_kib(pid) < 96 * 1024
 
 
+@pytest.mark.parametrize(
+    "change",
+    [{"timeout": float("inf")}, {"timeout": float("nan")}, {"timeout": -1.0}, {"timeout": 1e300},
+     {"user": [1]}, {"argv": []}, {"argv": [1]}, {"env": {"A": 1}}, {"limits": {"open_files": 0}}, {"terminal": [0, 0]},
+     {"terminal": [1]}, {"umask": 2**62}, {"output_limit": -1}, {"cwd": "\0"}],
+    ids=str,
+)  # fmt: skip
+def test_specs_of_a_wrong_shape(agent: tuple[str, int], change: dict[str, Any]) -> None:
+    with Client(agent[0]) as client:
+        client.greet()
+        answer = client.call(1, m.EXEC_START, {"id": "w", "spec": SPEC | change})
+        assert answer["errno"] == "EINVAL"
+        assert client.call(2, m.PING, {}) == {}
+
+
 def test_more_streams_than_allowed(agent: tuple[str, int]) -> None:
     many = b"".join(
         request(n, m.FILE_READ, {"path": "/dev/zero", "offset": 0, "length": None}) for n in range(1, 3000)
