@@ -56,7 +56,7 @@ class ExecutionService:
         of the VM's end.
         """
         async with self._vms.session(vm) as (row, guest):
-            full = await self._complete(row, spec)
+            full = replace(await self._complete(row, spec), stdin=spec.stdin or bool(stdin))
             execution = self._begin(row, spec)
             cap = self._host.settings.output_mib << 20
             try:
