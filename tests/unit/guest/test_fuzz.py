@@ -161,7 +161,8 @@ def test_a_client_that_never_reads(agent: tuple[str, int]) -> None:
 @pytest.mark.parametrize(
     "change",
     [{"timeout": float("inf")}, {"timeout": float("nan")}, {"timeout": -1.0}, {"timeout": 1e300},
-     {"user": [1]}, {"argv": []}, {"argv": [1]}, {"env": {"A": 1}}, {"limits": {"open_files": 0}}, {"terminal": [0, 0]},
+     {"user": [1]}, {"argv": []}, {"argv": [1]}, {"env": {"A": 1}},
+     {"limits": {"open_files": 0}}, {"terminal": [0, 0]},
      {"terminal": [1]}, {"umask": 2**62}, {"output_limit": -1}, {"cwd": "\0"}],
     ids=str,
 )  # fmt: skip
