@@ -128,7 +128,7 @@ async def _supervise(
 
 
 def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    """Of errors that came together the one that the others follow from, or the group if they are not foreseen."""
+    """Of errors that came together the one that the others follow from, or the group if none is foreseen."""
     for kind in (AetheriumError, BrokenPipeError):
         found: BaseException | None = group.split(kind)[0]
         while isinstance(found, BaseExceptionGroup):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 from aetherium.domain.errors import InvalidInput
@@ -28,4 +29,5 @@ async def save(pieces: AsyncIterator[bytes], path: Path, *, mode: int = 0o644, f
     except OSError as error:
         raise InvalidInput(f"{str(path)!r} cannot be written: {error.strerror}.", field=field) from error
     finally:
-        part.unlink(missing_ok=True)
+        with suppress(OSError):  # it was not made, for the reason that is being told
+            part.unlink()

@@ -9,13 +9,11 @@ from typer.exceptions import TyperException
 
 
 class TailCommand(TyperCommand):
-    """``aetherium vm exec [OPTIONS] VM [OPTIONS] -- COMMAND…`` and ``… [OPTIONS] VM COMMAND…``.
+    """Its last argument is ``argv``: ``aetherium vm exec [OPTIONS] VM [OPTIONS] -- COMMAND…`` and ``… [OPTIONS] VM COMMAND…``.
 
     Before a ``--`` that follows our own arguments, options may stand anywhere. Without one, all from the
     first word of the command on belongs to the command: ``vm exec box git checkout -- file``.
     """
-
-    own_arguments = 0
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         ctx.allow_interspersed_args = self._ours(ctx, args)
@@ -28,13 +26,7 @@ class TailCommand(TyperCommand):
             return False
         ctx.allow_interspersed_args = True
         try:
-            _, words, _ = self.make_parser(ctx).parse_args(args[: args.index("--")])
+            values, rest, _ = self.make_parser(ctx).parse_args(args[: args.index("--")])
         except TyperException:
             return True  # a wrong option of ours: the real parse says which
-        return len([word for word in words if word is not None]) <= self.own_arguments
-
-
-class TailAfterOne(TailCommand):
-    """One argument of our own before the command."""
-
-    own_arguments = 1
+        return not rest and not values.get("argv")

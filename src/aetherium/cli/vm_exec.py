@@ -13,7 +13,7 @@ import typer
 from aetherium.cli import options
 from aetherium.cli.options import Json, Ref
 from aetherium.cli.runtime import CARRIED_OUT_NOT, Command, execute
-from aetherium.cli.tail import TailAfterOne
+from aetherium.cli.tail import TailCommand
 from aetherium.domain.errors import AetheriumError, InvalidInput
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def register(app: typer.Typer) -> None:
     """Add the commands to the group."""
     app.command(
         "exec",
-        cls=TailAfterOne,
+        cls=TailCommand,
         epilog="Examples:  aetherium vm exec box -- uname -a  ·  aetherium vm exec -it box -- python3  ·  "
         "tar c . | aetherium vm exec -i box -- tar x -C /tmp  ·  aetherium vm exec -d box -- ./server",
     )(exec_)
