@@ -51,22 +51,19 @@ class CutContract(ContractBase):
 
 
 class LoadContract(ContractBase):
-    async def test_two_hundred_at_once(self, guest: ChannelGuest, workdir: str) -> None:
-        script = "echo $N; while [ ! -e go ]; do sleep 0.5; done; exit $((N % 7))"
+    async def test_two_hundred_at_once(self, guest: ChannelGuest) -> None:
+        all_run = asyncio.Barrier(200)
 
-        async def one(number: int, started: asyncio.Semaphore) -> tuple[int | None, bytes]:
-            spec = sh(script, cwd=workdir, env={"N": str(number)})
+        async def one(number: int) -> tuple[int | None, bytes]:
+            spec = sh("echo $N; read x; exit $((N % 7))", stdin=True, env={"N": str(number)})
             async with guest.launch(unique(), spec) as attachment:
                 seen = await output_until(attachment, b"\n")
-                started.release()
+                await all_run.wait()
+                await attachment.close_stdin()
                 return (await attachment.result()).exit_code, seen
 
-        started = asyncio.Semaphore(0)
         async with asyncio.timeout(DEADLINE_S * 3), asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one(number, started)) for number in range(200)]
-            for _ in tasks:
-                await started.acquire()
-            await guest.write(f"{workdir}/go", b"")
+            tasks = [group.create_task(one(number)) for number in range(200)]
         assert [task.result() for task in tasks] == [(n % 7, b"%d\n" % n) for n in range(200)]
 
     async def test_slow_reader_costs_no_memory(self, guest: ChannelGuest) -> None:

@@ -1,4 +1,4 @@
-"""The guest contract over virtio-serial, with the agent as process 1 of a real microVM."""
+"""The guest contract over virtio-serial, with the agent as process 1 of a microVM."""
 
 from __future__ import annotations
 
@@ -11,19 +11,17 @@ from aetherium.domain.ids import VM, new_id
 from aetherium.drivers.qemu import QemuDriver
 from aetherium.interfaces.drivers import Launch
 from tests.contract.guest.contract import GuestContract
-from tests.fixtures.vms import RESOURCES, WarmSnapshot, connected
+from tests.fixtures.vms import WarmSnapshot, connected
 
 
 @pytest.fixture(scope="module")
-async def ports(
+async def vm_endpoints(
     qemu_driver: QemuDriver, warm_snapshot: WarmSnapshot
 ) -> AsyncIterator[Sequence[GuestEndpoint]]:
-    """The ports of one VM, which all tests of this module share."""
-    launch = Launch(new_id(VM), warm_snapshot.launch.image, RESOURCES)
+    launch = Launch(new_id(VM), warm_snapshot.launch.image, warm_snapshot.launch.resources)
+    handle = await qemu_driver.restore(launch, warm_snapshot.data, warm_snapshot.directory)
     try:
-        handle = await qemu_driver.restore(launch, warm_snapshot.data, warm_snapshot.directory)
-        vm = await connected(qemu_driver, handle)
-        await vm.guest.close()
+        await (await connected(qemu_driver, handle)).guest.close()
         yield await qemu_driver.endpoints(handle)
     finally:
         await qemu_driver.delete(launch.vm_id)
@@ -32,5 +30,5 @@ async def ports(
 @pytest.mark.vm
 class TestVirtioSerial(GuestContract):
     @pytest.fixture
-    def endpoints(self, ports: Sequence[GuestEndpoint]) -> Sequence[GuestEndpoint]:
-        return ports
+    def endpoints(self, vm_endpoints: Sequence[GuestEndpoint]) -> Sequence[GuestEndpoint]:
+        return vm_endpoints
