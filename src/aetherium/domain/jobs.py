@@ -66,10 +66,12 @@ class DirectorySource:
 
     Args:
         uncommitted: take changed and untracked files as they are; False: the commit HEAD only.
+        depth: commits of history that the guest sees; None: all.
     """
 
     path: str
     uncommitted: bool = True
+    depth: int | None = 1
     kind: Literal["directory"] = "directory"
 
 
@@ -273,7 +275,13 @@ class TestSummary:
 
 @dataclass(frozen=True, slots=True)
 class PatchSummary:
-    """The changes that a job made: against `commit`, with how much of the tree they touch."""
+    """The changes that a job made: against `commit`, with how much of the tree they touch.
+
+    Args:
+        commit: empty when the source had none: the changes are then against what was delivered.
+        delta: file with the changes against what was delivered, where that differed from the commit (a
+            directory with uncommitted changes, a bundle with a patch) and the job changed something.
+    """
 
     commit: str
     path: str
@@ -281,6 +289,7 @@ class PatchSummary:
     insertions: int
     deletions: int
     size_bytes: int
+    delta: str = ""
 
 
 @dataclass(frozen=True, slots=True)
