@@ -1,0 +1,153 @@
+"""Reconciliation, rule by rule."""
+
+from __future__ import annotations
+
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from aetherium.bootstrap import Platform
+from aetherium.domain.errors import NotFound
+from aetherium.domain.executions import ExecutionSpec, ExecutionState
+from aetherium.domain.ids import new_id
+from aetherium.domain.vms import VM, VMSpec, VMState
+from aetherium.interfaces.drivers import Launch
+from aetherium.services.connections import handle_of
+from tests.fixtures.platform import data_dir, fake_platform
+
+__all__ = ["data_dir"]
+
+DEAD = "0123456789abcdef"
+
+
+async def reconciled(platform: Platform, vm: VM) -> VM:
+    """The row afterwards."""
+    await platform.reconciler.reconcile()
+    return await platform.vms.get(vm.id)
+
+
+async def a_launch(platform: Platform) -> Launch:
+    """A VM that nothing knows."""
+    image = await platform.images.get("base")
+    return Launch(new_id("vm"), await platform.host.images.paths(image.digest), VMSpec().resources)
+
+
+async def test_the_vm_of_a_dead_owner_is_deleted_and_that_of_a_living_one_is_not(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        mine = await platform.vms.create(VMSpec(), owner=platform.host.owner)
+        orphan = await platform.vms.create(VMSpec(), owner=DEAD)
+        async with fake_platform(data_dir, background=False):
+            pass
+        assert (await platform.vms.get(mine.id)).state is VMState.RUNNING
+        with pytest.raises(NotFound):
+            await platform.vms.get(orphan.id)
+        assert await platform.host.drivers.get("fake").owned() == [mine.id]
+
+
+async def test_a_row_without_a_vm_whose_maker_has_died_goes(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        digest = (await platform.images.get("base")).digest
+        now = platform.host.clock.now()
+        row = VM(new_id("vm"), VMSpec(), VMState.CREATING, "fake", digest, now, now, now, owner=DEAD)
+        await platform.host.store.vms.add(row)
+        await platform.host.store.vms.add(replace(row, id=new_id("vm"), owner=platform.host.owner))
+        await platform.reconciler.reconcile()
+        assert len(await platform.host.store.vms.list()) == 1
+
+
+async def test_a_vm_without_a_row_is_removed(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        driver = platform.host.drivers.get("fake")
+        handle = await driver.start(await a_launch(platform))
+        await platform.reconciler.reconcile()
+        assert await driver.owned() == []
+        pid = handle.data["pid"]
+        assert isinstance(pid, int)
+        with pytest.raises(ProcessLookupError):
+            os.kill(pid, 0)
+
+
+async def test_a_vm_that_ended_unseen_has_failed(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        vm = await platform.vms.create(VMSpec())
+        execution = await platform.executions.start(vm.id, ExecutionSpec(("sleep", "60")))
+    pid = handle_of(vm).data["pid"]
+    assert isinstance(pid, int)
+    os.kill(pid, signal.SIGKILL)
+    async with fake_platform(data_dir, background=False) as platform:
+        found = await platform.vms.get(vm.id)
+        assert (found.state, bool(found.reason)) == (VMState.FAILED, True)
+        assert (await platform.executions.get(execution.id)).state is ExecutionState.LOST
+
+
+async def test_a_row_says_what_the_vm_does(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        vm = await platform.vms.create(VMSpec())
+        driver = platform.host.drivers.get("fake")
+        await platform.host.connections.close()
+        await driver.pause(handle_of(vm))
+        assert (await reconciled(platform, vm)).state is VMState.PAUSED
+        await driver.resume(handle_of(vm))
+        assert (await reconciled(platform, vm)).state is VMState.RUNNING
+
+
+async def test_a_stop_that_was_cut_is_finished(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        vm = await platform.vms.create(VMSpec())
+        await platform.host.store.vms.transition(vm.id, VMState.STOPPING)
+        async with platform.host.locks.hold(vm.id):
+            assert (await reconciled(platform, vm)).state is VMState.STOPPING
+        assert (await reconciled(platform, vm)).state is VMState.STOPPED
+
+
+async def test_files_of_nobody_are_removed_and_those_of_others_stay(data_dir: Path) -> None:
+    async with fake_platform(data_dir, forkable=True, background=False) as platform:
+        vm = await platform.vms.create(VMSpec())
+        snapshot = await platform.snapshots.create(vm.id)
+        digest = vm.image_digest
+        job, key = new_id("job"), "0" * 32
+        doomed = [
+            f"snapshots/{new_id('snap')}/memory",
+            f"forks/{DEAD}.{vm.id}/memory",
+            f"jobs/{job}/events.ndjson",
+            f"warm/{key}.{DEAD}.tmp/memory",
+            f"locks/{vm.id}.lock",
+            f"owners/{DEAD}",
+        ]
+        kept = ["jobs/notes/mine", f"forks/{platform.host.owner}.{vm.id}/memory"]
+        make_files(data_dir, [*doomed, *kept])
+        await platform.host.images.hold(digest, new_id("vm"))
+        await platform.host.images.hold(digest, "somebody-else")
+        await platform.reconciler.reconcile()
+        assert present(data_dir, doomed) == []
+        assert present(data_dir, kept) == kept
+        holders = set(await platform.host.images.holders(digest))
+        assert holders == {vm.id, snapshot.id, "somebody-else"}
+
+
+def make_files(data_dir: Path, names: list[str]) -> None:
+    """Empty files."""
+    for name in names:
+        (data_dir / name).parent.mkdir(parents=True, exist_ok=True)
+        (data_dir / name).touch()
+
+
+def present(data_dir: Path, names: list[str]) -> list[str]:
+    """Which of them are there, or their directory."""
+    return [name for name in names if (data_dir / name).exists()]
+
+
+async def test_two_processes_reconcile_at_once(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        for _ in range(3):
+            await platform.vms.create(VMSpec(), owner=DEAD)
+        kept = await platform.vms.create(VMSpec())
+        async with (
+            fake_platform(data_dir, background=False) as first,
+            fake_platform(data_dir, background=False) as second,
+        ):
+            assert [vm.id for vm in await first.vms.list()] == [kept.id]
+            await second.executions.run(kept.id, ExecutionSpec(("true",)))
