@@ -149,6 +149,7 @@ def _host(settings: Settings, used: Parts, store: Store, owner: str, group: Task
         connections=Connections(drivers, used.connector, group, ended),
         activity=Activity(store.vms, used.clock),
         journal=journal,
+        group=group,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import dataclass, replace
 
 from aetherium.domain.errors import InvalidTransition, NotFound
@@ -28,6 +29,7 @@ class Host:
     Args:
         owner: this process, as rows name it; see worker/owners.py.
         locks: over the VMs of this host.
+        group: owns what runs in the background; everything in it is cancelled when the platform closes.
     """
 
     settings: Settings
@@ -40,6 +42,7 @@ class Host:
     connections: Connections
     activity: Activity
     journal: ExecutionJournal
+    group: asyncio.TaskGroup
 
 
 async def record_end(store: Store, drivers: Drivers, clock: Clock, vm_id: str, end: Inspection) -> None:
