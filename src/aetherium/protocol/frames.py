@@ -104,7 +104,9 @@ def parse_welcome(payload: bytes) -> tuple[bytes, int]:
 HELLO_PREFIX = hello(bytes(NONCE_SIZE))[: HEADER_SIZE + len(_MAGIC)]
 WELCOME_PREFIX = welcome(bytes(NONCE_SIZE))[: HEADER_SIZE + len(_MAGIC)]
 # Completes whatever frame the agent may be in the middle of; what is left over cannot be a header.
-PADDING = bytes(HEADER_SIZE + MAX_PAYLOAD)
+_FILL = b"aetherium-fill.\n"
+PADDING = (_FILL * (MAX_PAYLOAD // len(_FILL) + 1))[: HEADER_SIZE + MAX_PAYLOAD]
+_MARK_BYTES = MARK.to_bytes(2, "big")
 
 
 def welcome_prefix(nonce: bytes) -> bytes:
@@ -161,10 +163,23 @@ class Decoder:
                 end = at + HEADER_SIZE + length
                 if end > len(buffer):
                     break
+                if self._resync and self._is_filled(end, length):
+                    if end == len(buffer):
+                        break  # what comes next will tell
+                    self.hunting = True
+                    at = end
+                    continue
                 frames.append((kind, flags, stream, bytes(view[at + HEADER_SIZE : end])))
                 at = end
         del buffer[:at]
         return frames
+
+    def _is_filled(self, end: int, length: int) -> bool:
+        """Whether the frame up to `end` may be an unfinished one that a newcomer's bytes have completed."""
+        after = self._buffer[end : end + 2]
+        if after:
+            return not _MARK_BYTES.startswith(after)
+        return length >= len(_FILL) and self._buffer[end - len(_FILL) : end] in _FILL * 2
 
     def _hunt(self, at: int) -> int:
         """Where `sync` begins from `at` on; without one, where it might still begin."""

@@ -57,7 +57,7 @@ def test_every_frame_type_is_told(name: str) -> None:
 def test_numbers() -> None:
     for number in (
         f"{f.MAX_PAYLOAD:,}",
-        f"{len(f.PADDING):,} zeros",
+        f"{len(f.PADDING):,} bytes of padding",
         f"{f.MARK >> 8:X} {f.MARK & 255:X}",
         f"at least {f.LEAST_COST} bytes",
         f"{agent.MAX_STREAMS:,} may be open",
