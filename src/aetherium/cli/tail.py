@@ -9,7 +9,7 @@ from typer.exceptions import TyperException
 
 
 class TailCommand(TyperCommand):
-    """Its last argument is ``argv``: ``aetherium vm exec [OPTIONS] VM [OPTIONS] -- COMMAND…`` and ``… [OPTIONS] VM COMMAND…``.
+    """Its last argument is ``argv``: ``vm exec [OPTIONS] VM [OPTIONS] -- COMMAND…``, or without a ``--``.
 
     Before a ``--`` that follows our own arguments, options may stand anywhere. Without one, all from the
     first word of the command on belongs to the command: ``vm exec box git checkout -- file``.
