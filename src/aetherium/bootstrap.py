@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -226,10 +227,21 @@ def _driver(name: str, data_dir: Path) -> VMDriver:
 
 
 def _private(directory: Path) -> None:
-    """Make the data directory, which is nobody else's business."""
+    """Make the data directory, which is nobody else's business.
+
+    One that others may write to is refused: they could put their files in our way, and to take a place like
+    /tmp for ourselves would be worse.
+    """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if directory.stat().st_mode & 0o077:
+        found = directory.stat()
+        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
+            raise InvalidInput(
+                f"Others own the data directory {directory}, or may write to it.",
+                hint=f"Choose another one (AETHERIUM_DATA_DIR), or: chmod 700 {directory}",
+                field="data_dir",
+            )
+        if found.st_mode & 0o077:
             directory.chmod(0o700)
     except OSError as error:
         raise Unavailable(

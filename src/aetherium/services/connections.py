@@ -14,6 +14,7 @@ from aetherium.domain.errors import (
     BootFailed,
     ChannelClosed,
     Conflict,
+    Unavailable,
     VMCrashed,
     VMUnresponsive,
 )
@@ -57,6 +58,7 @@ class _Entry:
     watcher: asyncio.Task[None] | None = None
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     end: Inspection | None = None
+    dropped: AetheriumError | None = None
 
 
 class Connections:
@@ -124,10 +126,16 @@ class Connections:
         return entry is not None and entry.guest is not None and entry.end is None
 
     async def drop(self, vm_id: str) -> None:
-        """Close the connection and end the watch: the VM is about to end, or has."""
+        """Close the connection and end the watch: the VM is about to be ended. Whoever uses it, or waits for
+        it to boot, gets Conflict."""
+        await self._drop(vm_id, Conflict(f"The VM {vm_id} was stopped or deleted meanwhile.", vm_id=vm_id))
+
+    async def _drop(self, vm_id: str, reason: AetheriumError) -> None:
         entry = self._entries.pop(vm_id, None)
         if entry is None:
             return
+        entry.dropped = reason
+        entry.ended.set()
         if entry.watcher is not None:
             entry.watcher.cancel()
         await self._hang_up(entry)
@@ -139,9 +147,9 @@ class Connections:
             await self._hang_up(entry)
 
     async def close(self) -> None:
-        """Drop everything."""
+        """Drop everything; the VMs go on."""
         for vm_id in tuple(self._entries):
-            await self.drop(vm_id)
+            await self._drop(vm_id, Unavailable("This process is shutting down; its VMs go on."))
 
     def _entry(self, vm_id: str, handle: VMHandle) -> _Entry:
         entry = self._entries.get(vm_id)
@@ -154,7 +162,7 @@ class Connections:
         if entry.guest is not None and entry.end is None:
             return entry.guest
         async with entry.lock:
-            if entry.end is not None:
+            if entry.end is not None or entry.dropped is not None:
                 raise ChannelClosed(f"The VM {entry.handle.vm_id} has ended.")
             if entry.guest is None:
                 endpoints = await entry.driver.endpoints(entry.handle)
@@ -169,6 +177,8 @@ class Connections:
             await self._on_end(vm_id, entry.end)
         except AetheriumError as error:
             log.warning("The watch over %s has ended: %s", vm_id, error)
+        except Exception:  # a defect in one watch must not end the whole platform
+            log.exception("The watch over %s has failed.", vm_id)
         finally:
             if self._entries.get(vm_id) is entry:
                 del self._entries[vm_id]
@@ -180,6 +190,8 @@ class Connections:
 
     async def _boot_end(self, entry: _Entry) -> NoReturn:
         await entry.ended.wait()
+        if entry.dropped is not None:
+            raise entry.dropped
         reason = entry.end.reason if entry.end else ""
         raise BootFailed(
             f"The VM {entry.handle.vm_id} ended while it was booting: {_clause(reason)}.",
@@ -191,6 +203,8 @@ class Connections:
         """What a lost connection means."""
         vm_id = entry.handle.vm_id
         end = entry.end
+        if entry.dropped is not None:
+            return entry.dropped
         try:
             async with asyncio.timeout(VERDICT_S):
                 if end is None:

@@ -60,6 +60,8 @@ class WarmPools:
     async def take(self, spec: VMSpec, *, driver: str, image_digest: str) -> VM | None:
         """See VMPool. Takes no time."""
         for pool in self._pools:
+            if pool.settings.image == spec.image:
+                self._wake.set()  # also if the tag means another image now
             if not pool.fits(spec.resources, spec.network, driver, image_digest):
                 continue
             self._wake.set()
@@ -124,6 +126,10 @@ class WarmPools:
             pool.driver, pool.image_digest = driver.name, digest
             for vm in stale:
                 await self._launcher.discard(vm.id)
+        watched = self._host.connections.watched()
+        for vm in [each for each in pool.ready if each.id not in watched]:
+            pool.ready.remove(vm)  # it ended while it waited
+            await self._launcher.discard(vm.id)
         now = self._host.clock.now()
         if pool.missed_at is not None and (now - pool.missed_at).total_seconds() >= QUIET_S:
             pool.missed_at = now

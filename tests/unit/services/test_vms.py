@@ -256,9 +256,26 @@ async def test_a_vm_that_is_deleted_while_it_is_made(data_dir: Path) -> None:
         making = asyncio.ensure_future(platform.vms.create(VMSpec(name="one")))
         await eventually(platform.host.store.vms.list)
         await platform.vms.delete("one")
+        begin = time.monotonic()
         outcome = (await asyncio.gather(making, return_exceptions=True))[0]
         assert isinstance(outcome, AetheriumError)
+        assert time.monotonic() - begin < 5
         await nothing_left(platform)
+
+
+async def test_who_uses_a_vm_that_is_deleted_is_told(data_dir: Path) -> None:
+    async with fake_platform(data_dir) as platform:
+        vm = await platform.vms.create(VMSpec())
+        run = asyncio.ensure_future(platform.executions.run(vm.id, ExecutionSpec(("sleep", "60"))))
+
+        async def runs() -> bool:
+            async with platform.vms.guest(vm.id) as guest:
+                return bool(await guest.executions())
+
+        await eventually(runs)
+        await platform.vms.delete(vm.id)
+        with pytest.raises(Conflict, match="stopped or deleted"):
+            await asyncio.wait_for(run, 2)
 
 
 async def test_a_row_is_read_again_after_a_change(data_dir: Path) -> None:

@@ -17,6 +17,7 @@ from aetherium.domain.vms import VM, VMSpec, VMState
 from aetherium.interfaces.drivers import Launch
 from aetherium.services.connections import handle_of
 from tests.fixtures.platform import data_dir, fake_platform
+from tests.fixtures.waiting import eventually
 
 __all__ = ["data_dir"]
 
@@ -88,10 +89,14 @@ async def test_a_row_says_what_the_vm_does(data_dir: Path) -> None:
         vm = await platform.vms.create(VMSpec())
         driver = platform.host.drivers.get("fake")
         await platform.host.connections.close()
+
+        async def becomes(state: VMState) -> bool:
+            return (await reconciled(platform, vm)).state is state
+
         await driver.pause(handle_of(vm))
-        assert (await reconciled(platform, vm)).state is VMState.PAUSED
+        await eventually(lambda: becomes(VMState.PAUSED))
         await driver.resume(handle_of(vm))
-        assert (await reconciled(platform, vm)).state is VMState.RUNNING
+        await eventually(lambda: becomes(VMState.RUNNING))
 
 
 async def test_a_stop_that_was_cut_is_finished(data_dir: Path) -> None:
