@@ -31,6 +31,7 @@ def opened(kind: str, data_dir: Path, images: str) -> AbstractAsyncContextManage
 async def main(kind: str, data_dir: Path, count: int, images: str) -> None:
     """See the module's docstring."""
     async with opened(kind, data_dir, images) as platform:
+        print("open", flush=True)
         for number in range(count):
             await platform.vms.create(VMSpec(name=f"kept-{number}"))
         await platform.vms.create(VMSpec(name="owned"), owner=platform.host.owner)

@@ -25,13 +25,15 @@ __all__ = ["base_image_store", "data_dir"]
 KEPT = 5
 
 
-async def run_and_kill(kind: str, data_dir: Path, images: str, after_s: float) -> None:
-    """Start the host process, wait until it is ready and some more, and kill it."""
+async def run_and_kill(kind: str, data_dir: Path, images: str, after_s: float, *, whole: bool = True) -> None:
+    """Start the host process, wait until it is open, and ready if `whole`, and some more, and kill it."""
     argv = [sys.executable, "-m", "tests.faults.host", kind, str(data_dir), str(KEPT), images]
     async with spawned(argv, stdout=-1) as process:
         assert process.stdout is not None
         async with asyncio.timeout(180):
-            assert await process.stdout.readline() == b"ready\n"
+            assert await process.stdout.readline() == b"open\n"
+            if whole:
+                assert await process.stdout.readline() == b"ready\n"
         await asyncio.wait([asyncio.ensure_future(process.wait())], timeout=after_s)
         process.send_signal(signal.SIGKILL)
         await process.wait()
@@ -105,6 +107,25 @@ async def survive(opened: AbstractAsyncContextManager[Platform], data_dir: Path)
 async def test_over_the_fake_driver(data_dir: Path, round_: int) -> None:
     await run_and_kill("fake", data_dir, "", random.Random(round_).uniform(0, 0.5))
     await survive(fake_platform(data_dir, forkable=True, background=False), data_dir)
+
+
+@pytest.mark.parametrize("after_s", [0.02, 0.1, 0.2, 0.3, 0.45, 0.6])
+async def test_killed_while_it_begins(data_dir: Path, after_s: float) -> None:
+    """Seeds, warm snapshots in the making, VMs half made: what is left are whole VMs, and they can go."""
+    await run_and_kill("fake", data_dir, "", after_s, whole=False)
+    async with fake_platform(data_dir, forkable=True, background=False) as platform:
+        rows = await platform.host.store.vms.list()
+        (driver,) = platform.host.drivers.all()
+        assert sorted(await driver.owned()) == sorted(vm.id for vm in rows)
+        assert {(vm.state, vm.owner) for vm in rows} <= {(VMState.RUNNING, None)}
+        assert [name for name in entries(data_dir, "warm") if name.endswith(".tmp")] == []
+        assert entries(data_dir, "forks") == []
+        for vm in rows:
+            await platform.executions.run(vm.id, ExecutionSpec(("true",)))
+            await platform.vms.delete(vm.id)
+        for snapshot in await platform.snapshots.list():
+            await platform.snapshots.delete(snapshot.id)
+    await all_gone(data_dir)
 
 
 @pytest.mark.vm

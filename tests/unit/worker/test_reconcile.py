@@ -13,6 +13,7 @@ from aetherium.bootstrap import Platform
 from aetherium.domain.errors import NotFound
 from aetherium.domain.executions import ExecutionSpec, ExecutionState
 from aetherium.domain.ids import new_id
+from aetherium.domain.jobs import Job, JobSpec, JobState, JobStep
 from aetherium.domain.vms import VM, VMSpec, VMState
 from aetherium.interfaces.drivers import Launch
 from aetherium.services.connections import handle_of
@@ -143,6 +144,21 @@ def make_files(data_dir: Path, names: list[str]) -> None:
 def present(data_dir: Path, names: list[str]) -> list[str]:
     """Which of them are there, or their directory."""
     return [name for name in names if (data_dir / name).exists()]
+
+
+async def test_the_job_of_a_dead_owner_has_failed(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        spec, now = JobSpec((JobStep("a", run="x"),)), platform.host.clock.now()
+        jobs = {
+            owner: Job(new_id("job"), spec, JobState.RUNNING, now, owner=owner)
+            for owner in (DEAD, platform.host.owner, None)
+        }
+        for job in jobs.values():
+            await platform.host.store.jobs.add(job)
+        await platform.reconciler.reconcile()
+        found = {job.owner: job for job in await platform.host.store.jobs.list()}
+        assert (found[DEAD].state, found[DEAD].error_code) == (JobState.FAILED, "interrupted")
+        assert found[platform.host.owner].state is found[None].state is JobState.RUNNING
 
 
 async def test_two_processes_reconcile_at_once(data_dir: Path) -> None:
