@@ -46,7 +46,7 @@ def raw() -> Iterator[None]:
     before = termios.tcgetattr(fd)
     clean = False
     try:
-        tty.setraw(fd)
+        tty.setraw(fd, termios.TCSADRAIN)  # what was typed already is kept
         yield
         clean = True
     finally:

@@ -99,7 +99,7 @@ def list_(
     """All VMs, newest first."""
 
     async def work(command: Command) -> None:
-        from aetherium.cli.formats import age
+        from aetherium.cli.formats import age, digest
 
         vms = await command.client.vms.list(labels=labels(label))
         if command.output.as_json:
@@ -114,7 +114,7 @@ def list_(
                         vm.id,
                         vm.spec.name or "",
                         vm.state.value,
-                        vm.spec.image,
+                        digest(vm.spec.image) if vm.spec.image.startswith("sha256:") else vm.spec.image,
                         str(vm.spec.resources.vcpus),
                         f"{vm.spec.resources.memory_mib}M",
                         vm.driver,
