@@ -1,0 +1,1 @@
+"""What goes into a job's VM: git repositories, directories, bundles, archives, as a tar stream."""

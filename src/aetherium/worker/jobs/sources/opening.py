@@ -1,0 +1,33 @@
+"""From any source to what is delivered."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from aetherium.domain.jobs import ArchiveSource, BundleSource, DirectorySource, GitSource, JobSource
+from aetherium.worker.jobs.sources.archive import open_archive
+from aetherium.worker.jobs.sources.bundle import open_bundle
+from aetherium.worker.jobs.sources.delivery import Delivery
+from aetherium.worker.jobs.sources.directory import open_directory
+from aetherium.worker.jobs.sources.git import GitLimits
+from aetherium.worker.jobs.sources.remote import open_remote
+from aetherium.worker.jobs.tarstream import limited
+
+
+async def open_source(source: JobSource, scratch: Path, max_bytes: int) -> Delivery:
+    """Get `source` ready to be sent. `scratch`, a directory of the caller's, must stay until it was sent.
+
+    Raises SourceFailed, InvalidInput, LimitExceeded (here, or while it is read).
+    """
+    limits = GitLimits(max_bytes)
+    match source:
+        case GitSource():
+            found = await open_remote(source, scratch, limits)
+        case DirectorySource():
+            found = await open_directory(source, scratch, limits)
+        case BundleSource():
+            found = await open_bundle(source, scratch, limits)
+        case ArchiveSource():
+            found = await open_archive(source)
+    return replace(found, pieces=limited(found.pieces, max_bytes, "The source"))
