@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from aetherium.drivers.qemu import console
@@ -31,3 +32,17 @@ def test_finds_the_last_panic(tmp_path: Path) -> None:
         b"[ 1.0] Kernel panic - not syncing: first\r\n[ 2.0] Kernel panic - not syncing: Attempted \xff!\r\n"
     )
     assert console.panic(tmp_path) == "Attempted \N{REPLACEMENT CHARACTER}!"
+
+
+def test_follows_no_link_and_waits_for_no_pipe(tmp_path: Path) -> None:
+    """A guest that has broken out of QEMU may write to the directory."""
+    secret = tmp_path / "secret"
+    secret.write_bytes(b"secret" * console.KEEP_BYTES)
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / console.LOG).symlink_to(secret)
+    assert console.tail(home, 100) == b""
+    assert secret.stat().st_size == 6 * console.KEEP_BYTES
+    (home / console.LOG).unlink()
+    os.mkfifo(home / console.LOG)
+    assert console.tail(home, 100) == b""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from aetherium.drivers.qemu import console
+from aetherium.drivers.qemu import console, users
 from aetherium.drivers.qemu.home import MEMORY, MONITOR, PIDFILE, PORTS, disk_name
 from aetherium.interfaces.drivers import Launch
 
@@ -12,7 +12,9 @@ PROGRAM = "qemu-system-x86_64"
 # Bytes of translated code, in MiB, that TCG keeps; touched as needed and thrown away as a whole when full.
 # A boot and a Python test suite fit; a smaller one translates again and again.
 _TCG_BUFFER_MIB = 256
-_SANDBOX = "on,obsolete=deny,elevateprivileges=deny,spawn=deny,resourcecontrol=deny"
+# As root, QEMU has to change to a user of its own, which only `elevateprivileges=allow` lets it do; what
+# it is after that has no privileges to change, and may not start programs.
+_SANDBOX = "on,obsolete=deny,elevateprivileges={},spawn=deny,resourcecontrol=deny"
 # A panic restarts, which -no-reboot turns into the end of the VM; the console keeps its message.
 _CMDLINE = "reboot=t panic_on_oops=1"
 
@@ -63,7 +65,8 @@ def _common(machine: Machine, launch: Launch, memory: str, *, level: int) -> lis
         *("-global", "migration.send-configuration=off"),
         *("-cpu", "max" if tcg else "host", "-smp", str(launch.resources.vcpus)),
         *("-m", f"{launch.resources.memory_mib}M", "-object", memory),
-        *("-nodefaults", "-no-user-config", "-nographic", "-no-reboot", "-sandbox", _SANDBOX),
+        *("-nodefaults", "-no-user-config", "-nographic", "-no-reboot"),
+        *_confined(launch.vm_id),
         *("-chardev", f"file,id=console,path={console.LOG},append=on", "-serial", "chardev:console"),
         *("-qmp", f"unix:{MONITOR},server=on,wait=off"),
         *_read_only("root", str(launch.image.rootfs)),
@@ -72,6 +75,13 @@ def _common(machine: Machine, launch: Launch, memory: str, *, level: int) -> lis
         *_ports(),
         *("-object", "rng-random,id=rng0,filename=/dev/urandom", "-device", "virtio-rng-device,rng=rng0"),
     ]
+
+
+def _confined(vm_id: str) -> list[str]:
+    uid = users.of(vm_id)
+    if uid is None:
+        return ["-sandbox", _SANDBOX.format("deny")]
+    return ["-sandbox", _SANDBOX.format("allow"), "-runas", f"{uid}:{uid}"]
 
 
 def _read_only(serial: str, path: str) -> list[str]:

@@ -10,6 +10,8 @@ import os
 import re
 from pathlib import Path
 
+from aetherium.drivers.qemu.files import open_plain
+
 LOG = "console.log"
 _OLD = "console.old"
 # Enough for a whole boot with its messages, and for several panics.
@@ -21,14 +23,16 @@ def rotate(home: Path) -> None:
     """Keep the last `KEEP_BYTES` of a log that has grown to more. What comes meanwhile may be lost."""
     log = home / LOG
     try:
-        if log.stat().st_size <= KEEP_BYTES:
-            return
-        with log.open("rb+") as file:
+        with open_plain(log, "rb+") as file:
+            if os.fstat(file.fileno()).st_size <= KEEP_BYTES:
+                return
             file.seek(-KEEP_BYTES, os.SEEK_END)
             tail = file.read(KEEP_BYTES)
             file.truncate(0)
         part = home / f"{_OLD}.part"
-        part.write_bytes(tail)
+        part.unlink(missing_ok=True)
+        with part.open("xb") as file:
+            file.write(tail)
         part.replace(home / _OLD)
     except FileNotFoundError:
         return  # the VM has been deleted
@@ -40,7 +44,8 @@ def tail(home: Path, max_bytes: int) -> bytes:
     text = b""
     for name in (_OLD, LOG):
         try:
-            text += (home / name).read_bytes()
+            with open_plain(home / name) as file:
+                text += file.read(2 * KEEP_BYTES)
         except FileNotFoundError:
             continue
     return text[-max_bytes:] if max_bytes > 0 else b""

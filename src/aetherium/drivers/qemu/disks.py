@@ -20,6 +20,7 @@ from pathlib import Path
 
 from aetherium import process
 from aetherium.domain.errors import LimitExceeded
+from aetherium.drivers.qemu import users
 from aetherium.drivers.qemu.files import copy_sparse, in_thread
 from aetherium.drivers.qemu.home import Home, disk_name, link
 
@@ -56,6 +57,7 @@ class Disks:
                 limit=MAX_LEVEL,
             )
         copy_sparse(await self._overlay(disk_mib, level), home.disk(level))
+        users.give(home.disk(level), home.vm_id)  # QEMU opens it anew when it has loaded a snapshot
 
     async def _empty(self, disk_mib: int) -> Path:
         path = self._cache / f"empty-{_LAYOUT}-{disk_mib}.ext4"

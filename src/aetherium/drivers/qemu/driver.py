@@ -25,7 +25,7 @@ from aetherium.domain.errors import (
 from aetherium.domain.guest import GuestEndpoint, UnixEndpoint
 from aetherium.domain.vms import Capability, NetworkMode
 from aetherium.drivers import directories, procs
-from aetherium.drivers.qemu import command, console, disks, qmp, snapshots
+from aetherium.drivers.qemu import command, console, disks, qmp, snapshots, users
 from aetherium.drivers.qemu.files import allocated
 from aetherium.drivers.qemu.home import MONITOR, PORTS, Home, link
 from aetherium.drivers.qemu.probe import probe
@@ -226,6 +226,7 @@ class QemuDriver:
         """A home for a VM to be; nothing of the VM stays if the block fails or is cancelled."""
         home = Home.of(self._root, launch.vm_id)
         directories.create(home.path)
+        users.give(home.path, home.vm_id)
         try:
             yield home
         except BaseException as error:
@@ -298,10 +299,9 @@ class QemuDriver:
             return Inspection(Condition.PANICKED, f"The guest's kernel panicked: {panic}")
         if not home.path.exists():
             return Inspection(Condition.GONE, "The VM was deleted.")
-        if home.pidfile.exists():
-            words = home.last_words()
-            return Inspection(Condition.GONE, f"Its process was killed or crashed. {words}".rstrip())
-        return Inspection(Condition.GONE, "It was powered off.")
+        orderly = not home.monitor.exists()
+        how = "It was powered off." if orderly else "Its process was killed or crashed."
+        return Inspection(Condition.GONE, f"{how} {home.last_words()}".rstrip())
 
     async def _kill_all(self, home: Home) -> None:
         while pids := await asyncio.to_thread(procs.find, home.path, _EXECUTABLE):

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import ParamSpec
+from typing import BinaryIO, Literal, ParamSpec
 
 ParametersT = ParamSpec("ParametersT")
 
@@ -23,6 +24,22 @@ async def in_thread(
     except asyncio.CancelledError:
         await asyncio.wait([running])
         raise
+
+
+def open_plain(path: Path, mode: Literal["rb", "rb+"] = "rb") -> BinaryIO:
+    """Open a file in a directory that the VM's process may write to: no link out of it is followed, and
+    nothing that is no plain file is waited for. Raises FileNotFoundError for those, too."""
+    access = os.O_RDWR if "+" in mode else os.O_RDONLY
+    try:
+        fd = os.open(path, access | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):
+            raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path)) from error
+        raise
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "not a plain file", str(path))
+    return os.fdopen(fd, mode)
 
 
 def extents(fd: int) -> Iterator[tuple[int, int]]:
@@ -41,7 +58,7 @@ def extents(fd: int) -> Iterator[tuple[int, int]]:
 
 def copy_sparse(source: Path, target: Path) -> None:
     """Copy a file and its holes; where the file system can, its blocks are shared."""
-    with source.open("rb") as reader, target.open("xb") as writer:
+    with open_plain(source) as reader, target.open("xb") as writer:
         os.fchmod(writer.fileno(), 0o600)
         writer.truncate(os.fstat(reader.fileno()).st_size)
         for begin, end in extents(reader.fileno()):

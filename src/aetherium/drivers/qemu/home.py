@@ -13,6 +13,7 @@ from pathlib import Path
 
 from aetherium.domain.errors import Conflict, NotFound, VMFailed
 from aetherium.drivers import directories
+from aetherium.drivers.qemu.files import open_plain
 
 MONITOR = "qmp.sock"
 PIDFILE = "pid"
@@ -50,9 +51,9 @@ class Home:
         return self.path / MEMORY
 
     @property
-    def pidfile(self) -> Path:
-        """Written by QEMU, and removed by it when it ends in an orderly way."""
-        return self.path / PIDFILE
+    def monitor(self) -> Path:
+        """QEMU's monitor socket, which it removes when it ends in an orderly way."""
+        return self.path / MONITOR
 
     def disk(self, level: int) -> Path:
         """A layer of the disk: 0 is the empty file system, each further one an overlay on the one before."""
@@ -65,7 +66,7 @@ class Home:
         Raises NotFound when the VM has no directory, Conflict when the other operation takes too long.
         """
         try:
-            fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            fd = os.open(self.path / LOCK, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except FileNotFoundError:
             raise NotFound("VM", self.vm_id) from None
         try:
@@ -89,7 +90,7 @@ class Home:
     def busy(self) -> bool:
         """Whether an operation of several steps is going on."""
         try:
-            fd = os.open(self.path / LOCK, os.O_RDONLY | os.O_CLOEXEC)
+            fd = os.open(self.path / LOCK, os.O_RDONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
         except FileNotFoundError:
             return False
         try:
@@ -100,7 +101,8 @@ class Home:
     def last_words(self) -> str:
         """The last line of QEMU's own log, or an empty string."""
         try:
-            lines = self.log.read_text(errors="replace").strip().splitlines()
+            with open_plain(self.log) as file:
+                lines = file.read(64 * 1024).decode(errors="replace").strip().splitlines()
         except FileNotFoundError:
             return ""
         return lines[-1][-500:] if lines else ""
