@@ -118,6 +118,17 @@ class WarmSnapshots:
         for warm in await asyncio.to_thread(self._all):
             if warm.image_digest not in images:
                 await self.forget(warm.key)
+        for path in await asyncio.to_thread(lambda: tuple(self._root.glob("*.lock"))):
+            if not path.with_suffix("").exists():
+                self._unlock(path.stem)
+
+    def _unlock(self, key: str) -> None:
+        """Remove the lock of a snapshot that is not there, if nobody is about to make it."""
+        fd = self._try_lock(key, shared=False)
+        if fd is not None:
+            if not (self._root / key).exists():
+                (self._root / f"{key}.lock").unlink(missing_ok=True)
+            os.close(fd)
 
     async def _make(
         self, key: str, spec: VMSpec, driver: VMDriver, digest: str, progress: Callable[[str], None]
@@ -230,7 +241,8 @@ def warm_key(spec: VMSpec, driver: str, probe: DriverProbe, digest: str) -> str:
         "resources": asdict(spec.resources),
         "network": asdict(spec.network),
         "driver": driver,
-        "facts": dict(probe.facts),
+        # Versions and names; what was measured differs a little each time, and the driver allows for it.
+        "facts": {name: value for name, value in probe.facts.items() if isinstance(value, str)},
         "version": __version__,
     }
     return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()[:32]

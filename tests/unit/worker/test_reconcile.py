@@ -120,6 +120,7 @@ async def test_files_of_nobody_are_removed_and_those_of_others_stay(data_dir: Pa
             f"forks/{DEAD}.{vm.id}/memory",
             f"jobs/{job}/events.ndjson",
             f"warm/{key}.{DEAD}.tmp/memory",
+            f"warm/{key}.lock",
             f"locks/{vm.id}.lock",
             f"owners/{DEAD}",
         ]
