@@ -59,6 +59,14 @@ def _load(name: str) -> Any:
     return command
 
 
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        from aetherium import __version__
+
+        typer.echo(f"aetherium {__version__}")
+        raise typer.Exit
+
+
 def root() -> Any:
     """The whole command line."""
     app = typer.Typer(
@@ -79,6 +87,10 @@ def root() -> Any:
         ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
+        _version: Annotated[
+            bool,
+            typer.Option("--version", "-V", help="Show the version.", is_eager=True, callback=_show_version),
+        ] = False,
     ) -> None:
         ctx.obj = Common(data_dir=data_dir, as_json=as_json, quiet=quiet)
 

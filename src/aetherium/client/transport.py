@@ -83,7 +83,7 @@ class Transport:
             ) as response:
                 if response.status_code >= 400:
                     _check(response.status_code, await response.aread())
-                yield _parsed(response)
+                yield parsed(response.aiter_raw())
 
     @contextmanager
     def _translating(self) -> Iterator[None]:
@@ -119,13 +119,15 @@ def _check(status: int, content: bytes) -> None:
     raise rebuild(problem)
 
 
-async def _parsed(response: httpx2.Response) -> AsyncIterator[dict[str, Any]]:
+async def parsed(pieces: AsyncIterator[bytes]) -> AsyncIterator[dict[str, Any]]:
+    """The JSON values of NDJSON that comes in pieces. Raises the error of an ``{"error": problem}`` line, and
+    ChannelClosed if the last line is not whole."""
     rest = b""
-    async for piece in response.aiter_raw():
+    async for piece in pieces:
         *whole, rest = (rest + piece).split(b"\n")
         for line in whole:
             value = json.loads(line)
-            if "error" in value and "code" in (value["error"] or {}):
+            if isinstance(value.get("error"), dict) and "code" in value["error"]:
                 raise rebuild(value["error"])
             yield value
     if rest:
