@@ -25,9 +25,9 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
 }
 
 _EPILOG = (
-    "Examples:  aetherium doctor  ·  aetherium image build base  ·  "
-    "aetherium run --repo https://example.org/project.git -- make test  ·  "
-    "aetherium vm create --name box  ·  aetherium vm shell box"
+    "Examples:\n\naetherium doctor\naetherium image build base\n"
+    "aetherium run --repo https://example.org/project.git -- make test\n"
+    "aetherium vm create --name box\naetherium vm shell box"
 )
 
 
@@ -56,7 +56,14 @@ def _load(name: str) -> Any:
     module = importlib.import_module(_COMMANDS[name][0])
     command = typer.main.get_command(module.app)
     command.name = name
+    for part in (command, *getattr(command, "commands", {}).values()):
+        part.help = _reflowed(part.help or "")
     return command
+
+
+def _reflowed(text: str) -> str:
+    """Paragraphs on one line each: the terminal breaks them where it ends."""
+    return "\n\n".join(" ".join(part.split()) for part in text.split("\n\n"))
 
 
 def _show_version(wanted: bool) -> None:

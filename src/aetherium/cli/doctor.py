@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 app = typer.Typer(
     context_settings=HELP,
     rich_markup_mode="rich",
+    add_completion=False,
     invoke_without_command=True,
-    epilog="Examples:  aetherium doctor  ·  aetherium doctor --json  ·  aetherium doctor vm box",
+    epilog="Examples:\n\naetherium doctor\naetherium doctor --json\naetherium doctor vm box",
 )
 
 
@@ -39,7 +40,7 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium doctor vm box  ·  aetherium doctor vm vm_06k --json")
+@app.command(epilog="Examples:\n\naetherium doctor vm box\naetherium doctor vm vm_06k --json")
 def vm(ctx: typer.Context, ref: Ref, as_json: Json = False) -> None:
     """Walk the channel to one VM (process, console, transport, handshake, agent); say where it stops."""
 

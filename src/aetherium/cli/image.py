@@ -19,16 +19,17 @@ if TYPE_CHECKING:
 app = typer.Typer(
     context_settings=HELP,
     rich_markup_mode="rich",
+    add_completion=False,
     no_args_is_help=True,
     help="What VMs boot: build, import, list, remove.",
-    epilog="Examples:  aetherium image build base  ·  aetherium image import docker://alpine:3.20",
+    epilog="Examples:\n\naetherium image build base\naetherium image import docker://alpine:3.20",
 )
 
 Ref = Annotated[str, typer.Argument(metavar="IMAGE", help="Tag, digest, or the begin of one.")]
 
 
 @app.command(
-    epilog="Examples:  aetherium image build base  ·  aetherium image build tools --package git --package jq"
+    epilog="Examples:\n\naetherium image build base\naetherium image build tools --package git --package jq"
 )
 def build(
     ctx: typer.Context,
@@ -70,8 +71,8 @@ def build(
 
 @app.command(
     "import",
-    epilog="Examples:  aetherium image import docker://alpine:3.20  ·  "
-    "aetherium image import oci:./dir:latest --tag mine  ·  aetherium image import docker-archive:image.tar",
+    epilog="Examples:\n\naetherium image import docker://alpine:3.20\n"
+    "aetherium image import oci:./dir:latest --tag mine\naetherium image import docker-archive:image.tar",
 )
 def import_(
     ctx: typer.Context,
@@ -116,7 +117,7 @@ async def _make(
     )
 
 
-@app.command("list", epilog="Examples:  aetherium image list  ·  aetherium image list --json")
+@app.command("list", epilog="Examples:\n\naetherium image list\naetherium image list --json")
 def list_(ctx: typer.Context, as_json: Json = False) -> None:
     """All images, newest first."""
 
@@ -146,7 +147,7 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium image inspect base  ·  aetherium image inspect base --json")
+@app.command(epilog="Examples:\n\naetherium image inspect base\naetherium image inspect base --json")
 def inspect(ctx: typer.Context, ref: Ref, as_json: Json = False) -> None:
     """All about one image: configuration, provenance."""
 
@@ -183,7 +184,7 @@ def _short(text: str, limit: int = 300) -> str:
     return text if len(text) <= limit else f"{text[:limit]} … (--json shows all)"
 
 
-@app.command(epilog="Example:  aetherium image tag 3f2a base:stable")
+@app.command(epilog="Example:\n\naetherium image tag 3f2a base:stable")
 def tag(
     ctx: typer.Context,
     ref: Ref,
@@ -200,7 +201,7 @@ def tag(
 
 
 @app.command(
-    "remove", epilog="Examples:  aetherium image remove alpine:3.20  ·  aetherium image remove 3f2a9c"
+    "remove", epilog="Examples:\n\naetherium image remove alpine:3.20\naetherium image remove 3f2a9c"
 )
 @app.command("rm", hidden=True)
 def remove(
@@ -224,7 +225,7 @@ def remove(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium image prune  ·  aetherium image prune --all")
+@app.command(epilog="Examples:\n\naetherium image prune\naetherium image prune --all")
 def prune(
     ctx: typer.Context,
     all_: Annotated[

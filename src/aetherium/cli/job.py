@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 app = typer.Typer(
     context_settings=HELP,
     rich_markup_mode="rich",
+    add_completion=False,
     no_args_is_help=True,
     help="Jobs: list, logs, artifacts, cancel.",
     epilog="Start one: aetherium run -f job.yaml",
@@ -25,7 +26,7 @@ app = typer.Typer(
 Ref = Annotated[str, typer.Argument(metavar="JOB", help="Id, or the begin of one.")]
 
 
-@app.command("list", epilog="Examples:  aetherium job list  ·  aetherium job list --json")
+@app.command("list", epilog="Examples:\n\naetherium job list\naetherium job list --json")
 def list_(
     ctx: typer.Context,
     limit: Annotated[int, typer.Option("--limit", "-n", metavar="N", min=1, help="The newest N.")] = 50,
@@ -61,7 +62,7 @@ def list_(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium job get job_06k  ·  aetherium job get job_06k --json")
+@app.command(epilog="Examples:\n\naetherium job get job_06k\naetherium job get job_06k --json")
 def get(ctx: typer.Context, ref: Ref, as_json: Json = False) -> None:
     """All about one job."""
 
@@ -102,7 +103,7 @@ def _facts(job: Job) -> list[tuple[str, str]]:
 
 
 @app.command(
-    epilog="Examples:  aetherium job logs job_06k  ·  aetherium job logs job_06k --follow --step test"
+    epilog="Examples:\n\naetherium job logs job_06k\naetherium job logs job_06k --follow --step test"
 )
 def logs(
     ctx: typer.Context,
@@ -149,7 +150,7 @@ async def _written(command: Command, job: Job) -> int:
     return newest
 
 
-@app.command(epilog="Example:  aetherium job cancel job_06k")
+@app.command(epilog="Example:\n\naetherium job cancel job_06k")
 def cancel(
     ctx: typer.Context,
     ref: Ref,
@@ -169,7 +170,7 @@ def cancel(
 
 
 @app.command(
-    epilog="Examples:  aetherium job artifacts job_06k  ·  aetherium job artifacts job_06k --output out"
+    epilog="Examples:\n\naetherium job artifacts job_06k\naetherium job artifacts job_06k --output out"
 )
 def artifacts(
     ctx: typer.Context,
@@ -206,7 +207,7 @@ def artifacts(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium job rm job_06k  ·  aetherium job rm job_06k job_07m")
+@app.command(epilog="Examples:\n\naetherium job rm job_06k\naetherium job rm job_06k job_07m")
 def rm(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(metavar="JOB...", help="Ids, or begins of them.")],

@@ -19,7 +19,7 @@ from aetherium.domain.errors import InvalidInput
 if TYPE_CHECKING:
     from aetherium.domain.jobs import ArtifactRule, Job, JobSource, JobSpec
 
-app = typer.Typer(context_settings=HELP, rich_markup_mode="rich")
+app = typer.Typer(context_settings=HELP, rich_markup_mode="rich", add_completion=False)
 
 # A VM is killed within 2 s of its job's cancellation; more, and something is wrong.
 _CLEANUP_S = 30.0
@@ -28,9 +28,9 @@ _ARCHIVES = (".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz", ".zip")
 
 @app.command(
     cls=TailCommand,
-    epilog="Examples:  aetherium run -- uname -a  ·  "
-    "aetherium run --repo https://example.org/project.git --network open -- make test  ·  "
-    "aetherium run --repo . --artifact 'dist/*' --patch-out changes.patch -- ./build.sh  ·  "
+    epilog="Examples:\n\naetherium run -- uname -a\n"
+    "aetherium run --repo https://example.org/project.git --network open -- make test\n"
+    "aetherium run --repo . --artifact 'dist/*' --patch-out changes.patch -- ./build.sh\n"
     "aetherium run -f job.yaml --secret TOKEN --output out",
 )
 def run(

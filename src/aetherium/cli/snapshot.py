@@ -12,14 +12,14 @@ from aetherium.cli.runtime import Command, execute
 app = typer.Typer(
     context_settings=HELP,
     rich_markup_mode="rich",
+    add_completion=False,
     no_args_is_help=True,
     help="Snapshots of VMs: list, remove.",
-    epilog="Make one: aetherium vm snapshot box --name ready  ·  "
-    "Use one: aetherium vm create --snapshot ready",
+    epilog="Make one: aetherium vm snapshot box --name ready\nUse one: aetherium vm create --snapshot ready",
 )
 
 
-@app.command("list", epilog="Examples:  aetherium snapshot list  ·  aetherium snapshot list --json")
+@app.command("list", epilog="Examples:\n\naetherium snapshot list\naetherium snapshot list --json")
 def list_(ctx: typer.Context, as_json: Json = False) -> None:
     """All snapshots, newest first."""
 
@@ -50,7 +50,7 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium snapshot rm ready  ·  aetherium snapshot rm snap_06k snap_07m")
+@app.command(epilog="Examples:\n\naetherium snapshot rm ready\naetherium snapshot rm snap_06k snap_07m")
 def rm(
     ctx: typer.Context,
     refs: Annotated[list[str], typer.Argument(metavar="SNAPSHOT...", help="Ids, names, begins of ids.")],

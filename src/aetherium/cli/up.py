@@ -16,11 +16,11 @@ from aetherium.domain.errors import Unavailable
 if TYPE_CHECKING:
     from rich.console import Console
 
-app = typer.Typer(context_settings=HELP, rich_markup_mode="rich")
+app = typer.Typer(context_settings=HELP, rich_markup_mode="rich", add_completion=False)
 
 _EPILOG = (
-    "Examples:  aetherium up  ·  aetherium up --check --wait 30  ·  "
-    "aetherium --data-dir /srv/aetherium up    "
+    "Examples:\n\naetherium up\naetherium up --check --wait 30\n"
+    "aetherium --data-dir /srv/aetherium up\n\n"
     "Ctrl-C or SIGTERM ends it: VMs go on running, jobs are cancelled."
 )
 # How often a socket that is not there yet is looked for; connecting is the only way to know.

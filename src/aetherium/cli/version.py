@@ -7,10 +7,10 @@ import typer
 from aetherium.cli.options import HELP, Json
 from aetherium.cli.runtime import Command, execute
 
-app = typer.Typer(context_settings=HELP, rich_markup_mode="rich")
+app = typer.Typer(context_settings=HELP, rich_markup_mode="rich", add_completion=False)
 
 
-@app.command(epilog="Examples:  aetherium version  ·  aetherium version --json")
+@app.command(epilog="Examples:\n\naetherium version\naetherium version --json")
 def version(ctx: typer.Context, as_json: Json = False) -> None:
     """Versions of this command and of the platform that serves it."""
     execute(ctx, _version, as_json=as_json, connect=False)

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 app = typer.Typer(
     context_settings=HELP,
     rich_markup_mode="rich",
+    add_completion=False,
     no_args_is_help=True,
     help="Create VMs, run commands in them, copy files, snapshot, fork.",
-    epilog="Examples:  aetherium vm create --name box  ·  aetherium vm exec box -- uname -a  ·  "
-    "aetherium vm cp box:/etc/os-release .  ·  aetherium vm rm box",
+    epilog="Examples:\n\naetherium vm create --name box\naetherium vm exec box -- uname -a\n"
+    "aetherium vm cp box:/etc/os-release .\naetherium vm rm box",
 )
 
 
 @app.command(
-    epilog="Examples:  aetherium vm create --name box  ·  "
-    "aetherium vm create --cpus 2 --memory 2G --ttl 1h --network open  ·  "
+    epilog="Examples:\n\naetherium vm create --name box\n"
+    "aetherium vm create --cpus 2 --memory 2G --ttl 1h --network open\n"
     "aetherium vm create --snapshot ready"
 )
 def create(
@@ -89,7 +90,7 @@ def labels(given: Sequence[str] | None) -> dict[str, str]:
     return {key: value for key, _, value in (item.partition("=") for item in given or ())}
 
 
-@app.command("list", epilog="Examples:  aetherium vm list  ·  aetherium vm list --label team=a --json")
+@app.command("list", epilog="Examples:\n\naetherium vm list\naetherium vm list --label team=a --json")
 def list_(
     ctx: typer.Context,
     label: Annotated[list[str] | None, typer.Option("--label", "-l", metavar="K=V")] = None,
@@ -128,7 +129,7 @@ def list_(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium vm get box  ·  aetherium vm get box --json")
+@app.command(epilog="Examples:\n\naetherium vm get box\naetherium vm get box --json")
 def get(ctx: typer.Context, ref: Ref, as_json: Json = False) -> None:
     """All about one VM."""
 
@@ -179,19 +180,19 @@ def _one(ctx: typer.Context, ref: str, verb: str, *, as_json: bool, grace_s: flo
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Example:  aetherium vm pause box")
+@app.command(epilog="Example:\n\naetherium vm pause box")
 def pause(ctx: typer.Context, ref: Ref, as_json: Json = False) -> None:
     """Stop its processors; memory and disk stay."""
     _one(ctx, ref, "pause", as_json=as_json)
 
 
-@app.command(epilog="Example:  aetherium vm resume box")
+@app.command(epilog="Example:\n\naetherium vm resume box")
 def resume(ctx: typer.Context, ref: Ref, as_json: Json = False) -> None:
     """Let a paused VM go on; its clock is set."""
     _one(ctx, ref, "resume", as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium vm stop box  ·  aetherium vm stop box --grace 0")
+@app.command(epilog="Examples:\n\naetherium vm stop box\naetherium vm stop box --grace 0")
 def stop(
     ctx: typer.Context,
     ref: Ref,
@@ -204,7 +205,7 @@ def stop(
     _one(ctx, ref, "stop", as_json=as_json, grace_s=grace)
 
 
-@app.command(epilog="Examples:  aetherium vm extend box 2h  ·  aetherium vm extend box never")
+@app.command(epilog="Examples:\n\naetherium vm extend box 2h\naetherium vm extend box never")
 def extend(
     ctx: typer.Context,
     ref: Ref,
@@ -223,7 +224,7 @@ def extend(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium vm fork box  ·  aetherium vm fork box --count 4  ·  "
+@app.command(epilog="Examples:\n\naetherium vm fork box\naetherium vm fork box --count 4\n"
              "aetherium vm fork box --name a --name b")  # fmt: skip
 def fork(
     ctx: typer.Context,
@@ -247,7 +248,7 @@ def fork(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium vm snapshot box  ·  aetherium vm snapshot box --name ready")
+@app.command(epilog="Examples:\n\naetherium vm snapshot box\naetherium vm snapshot box --name ready")
 def snapshot(
     ctx: typer.Context,
     ref: Ref,
@@ -265,7 +266,7 @@ def snapshot(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium vm rm box  ·  aetherium vm rm a b c  ·  aetherium vm rm --all")
+@app.command(epilog="Examples:\n\naetherium vm rm box\naetherium vm rm a b c\naetherium vm rm --all")
 def rm(
     ctx: typer.Context,
     refs: Annotated[list[str] | None, typer.Argument(metavar="VM...")] = None,
@@ -310,7 +311,7 @@ async def _remove(command: Command, refs: Sequence[str]) -> int:
     return 1 if failed else 0
 
 
-@app.command(epilog="Examples:  aetherium vm logs box  ·  aetherium vm logs box --bytes 4096")
+@app.command(epilog="Examples:\n\naetherium vm logs box\naetherium vm logs box --bytes 4096")
 def logs(
     ctx: typer.Context,
     ref: Ref,
@@ -335,7 +336,7 @@ def logs(
     execute(ctx, work, as_json=as_json)
 
 
-@app.command(epilog="Examples:  aetherium vm metrics box  ·  aetherium vm metrics a b --json")
+@app.command(epilog="Examples:\n\naetherium vm metrics box\naetherium vm metrics a b --json")
 def metrics(ctx: typer.Context, refs: Refs, as_json: Json = False) -> None:
     """CPU, memory, disk and processes, from outside and from inside."""
 

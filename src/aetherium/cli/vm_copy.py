@@ -25,8 +25,8 @@ def register(app: typer.Typer) -> None:
     """Add the command to the group."""
     app.command(
         "cp",
-        epilog="Examples:  aetherium vm cp ./data box:/workspace/  ·  aetherium vm cp box:/var/log/ logs  ·  "
-        "echo hi | aetherium vm cp - box:/tmp/hi  ·  aetherium vm cp box:/etc/hosts -",
+        epilog="Examples:\n\naetherium vm cp ./data box:/workspace/\naetherium vm cp box:/var/log/ logs\n"
+        "echo hi | aetherium vm cp - box:/tmp/hi\naetherium vm cp box:/etc/hosts -",
     )(cp)
 
 

@@ -30,10 +30,10 @@ def register(app: typer.Typer) -> None:
     app.command(
         "exec",
         cls=TailCommand,
-        epilog="Examples:  aetherium vm exec box -- uname -a  ·  aetherium vm exec -it box -- python3  ·  "
-        "tar c . | aetherium vm exec -i box -- tar x -C /tmp  ·  aetherium vm exec -d box -- ./server",
+        epilog="Examples:\n\naetherium vm exec box -- uname -a\naetherium vm exec -it box -- python3\n"
+        "tar c . | aetherium vm exec -i box -- tar x -C /tmp\naetherium vm exec -d box -- ./server",
     )(exec_)
-    app.command("shell", epilog="Example:  aetherium vm shell box     Ctrl-] leaves a session that hangs.")(
+    app.command("shell", epilog="Example:\n\naetherium vm shell box\n\nCtrl-] leaves a session that hangs.")(
         shell
     )
 
