@@ -68,7 +68,8 @@ def execute(
     """Run `work` to its end and leave with its exit code, 0 for None.
 
     Args:
-        failure: the exit code for errors of the platform, for commands that mirror somebody else's code.
+        failure: the exit code for errors of the platform, instead of 1, for commands that mirror somebody
+            else's code.
     """
     common = ctx.find_root().obj or Common()
     output = Output(as_json=as_json or common.as_json, quiet=common.quiet)
@@ -76,7 +77,7 @@ def execute(
         raise typer.Exit(_run(common, output, work, connect=connect))
     except AetheriumError as error:
         code = output.fail(error)
-        raise typer.Exit(code if failure is None else failure) from None
+        raise typer.Exit(failure if failure is not None and code == 1 else code) from None
     except BrokenPipeError:
         raise typer.Exit(128 + signal.SIGPIPE) from None
 
