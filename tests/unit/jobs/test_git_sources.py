@@ -14,6 +14,11 @@ from aetherium.worker.jobs.sources.opening import open_source
 from tests.unit.jobs.trees import commit, content, git, repository, unpack
 
 MIB = 1 << 20
+HOSTILE_KEYS = (
+    "core.fsmonitor", "core.sshCommand", "core.pager", "core.gitProxy", "core.alternateRefsCommand",
+    "core.askPass", "credential.helper", "diff.external", "diff.evil.textconv", "filter.evil.clean",
+    "filter.evil.process", "filter.evil.smudge", "gpg.program", "uploadpack.packObjectsHook",
+)  # fmt: skip
 
 
 @pytest.fixture
@@ -202,11 +207,7 @@ async def test_a_hostile_directory_runs_nothing(origin: Path, tmp_path: Path) ->
     script.write_text(f"#!/bin/sh\ntouch '{mark}'\n")
     script.chmod(0o755)
     (origin / ".gitattributes").write_text("* filter=evil diff=evil\n")
-    for key in (
-        "core.fsmonitor", "core.sshCommand", "core.pager", "core.gitProxy", "filter.evil.clean",
-        "diff.external", "filter.evil.smudge", "filter.evil.process", "diff.evil.textconv", "uploadpack.packObjectsHook",
-        "credential.helper", "core.askPass", "gpg.program", "core.alternateRefsCommand",
-    ):  # fmt: skip
+    for key in HOSTILE_KEYS:
         await git(origin, "config", key, str(script))
     hooks = origin / ".git" / "hooks"
     hooks.mkdir(exist_ok=True)

@@ -1,0 +1,46 @@
+"""Who carries out jobs, and to whom it tells what happens."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+from typing import Protocol
+
+from aetherium.domain.jobs import Job
+
+
+class JobJournal(Protocol):
+    """What happens in a job, written down. Secret values are masked."""
+
+    @property
+    def directory(self) -> Path:
+        """The job's directory on this host."""
+        ...
+
+    def emit(self, kind: str, **data: object) -> None:
+        """Something has happened; see domain.jobs.JobEvent. Does not wait."""
+        ...
+
+    def output(self, step: str, stream: str, text: str) -> None:
+        """A step has written `text`. Beyond the journal's limit it is dropped, which is told once."""
+        ...
+
+    async def room(self) -> None:
+        """Wait until not too much is still to be written. Raises Unavailable when it cannot be written."""
+        ...
+
+
+# Records a job as it is now; the answer is the job.
+SaveJob = Callable[[Job], Awaitable[Job]]
+
+
+class JobRunner(Protocol):
+    """Carries out jobs."""
+
+    async def run(self, job: Job, secrets: Mapping[str, str], journal: JobJournal, save: SaveJob) -> Job:
+        """Carry out `job`, which is ``running``; the job as it ended, not yet saved.
+
+        Everything that goes wrong with it is in the result; what is raised is a defect. When cancelled, its
+        VM is gone before CancelledError comes out, and what was done so far was saved.
+        """
+        ...

@@ -1,0 +1,256 @@
+"""Carries out one job: source and VM at the same time, steps, then what comes back.
+
+::
+
+    source ─┐
+            ├─► upload ─► steps ─► artifacts ─► tests ─► patch        at last, in any case: the VM is deleted
+    vm ─────┘
+
+What comes back is fetched after failed steps too, since it tells why they failed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
+
+from aetherium.domain.errors import AetheriumError, GuestError, NotFound
+from aetherium.domain.jobs import Job, JobState, PhaseTiming, StepOutcome, StepResult
+from aetherium.domain.vms import VMSpec
+from aetherium.interfaces.clock import Clock
+from aetherium.interfaces.images import ImageStore
+from aetherium.interfaces.jobs import JobJournal, JobRunner, SaveJob
+from aetherium.interfaces.tasks import finish
+from aetherium.services.executions import ExecutionService
+from aetherium.services.vms import VMService
+from aetherium.settings import Settings
+from aetherium.worker.jobs.patch import Patches
+from aetherium.worker.jobs.results import Results
+from aetherium.worker.jobs.sources.delivery import Delivery
+from aetherium.worker.jobs.sources.opening import open_source
+from aetherium.worker.jobs.steps import StepRunner
+
+log = logging.getLogger(__name__)
+
+JOB_LABEL = "aetherium.job"
+SCRATCH = "scratch"
+
+
+@dataclass(frozen=True, slots=True)
+class VMJobRunner:
+    """Carries out jobs in VMs of this host; see interfaces/jobs.py.
+
+    Args:
+        owner: this process: its VMs do not outlive it.
+        private: directory of the guest in which the patch is prepared.
+    """
+
+    vms: VMService
+    executions: ExecutionService
+    images: ImageStore
+    settings: Settings
+    clock: Clock
+    owner: str
+    private: str = "/var/tmp"  # noqa: S108 - of the guest: root's directory in it is made before any step
+
+    async def run(self, job: Job, secrets: Mapping[str, str], journal: JobJournal, save: SaveJob) -> Job:
+        """See JobRunner."""
+        return await _Carrying(self, job, secrets, journal, save).carry_out()
+
+
+class _Carrying:
+    """One job being carried out. `job` is its row so far."""
+
+    def __init__(
+        self, host: VMJobRunner, job: Job, secrets: Mapping[str, str], journal: JobJournal, save: SaveJob
+    ) -> None:
+        self._host = host
+        self._job = job
+        self._secrets = secrets
+        self._journal = journal
+        self._save = save
+        self._scratch = journal.directory / SCRATCH
+
+    async def carry_out(self) -> Job:
+        """All of it."""
+        limit = self._job.spec.timeout_s or self._host.settings.job_timeout_s
+        try:
+            try:
+                async with asyncio.timeout(limit) as deadline:
+                    await self._phases()
+            except TimeoutError:
+                if not deadline.expired():
+                    raise
+                self._end(JobState.TIMED_OUT, "deadline_exceeded", f"It took longer than {limit:g} seconds.")
+            except AetheriumError as error:
+                self._end(JobState.FAILED, error.code, str(error))
+        finally:
+            await finish(self._clean_up())
+        return self._job
+
+    async def _phases(self) -> None:
+        delivery = await self._both()
+        async with self._host.vms.guest(self._vm_id) as guest:
+            patches = None
+            if self._job.spec.patch:
+                private = f"{self._host.private}/{self._job.id}"
+                patches = Patches(guest, self._job.spec.workdir, private, self._job.commit)
+            user = await self._user()
+            async with self._phase("upload"):
+                await guest.mkdir(self._job.spec.workdir, user=user)
+                if delivery is not None:
+                    await guest.archive_in(self._job.spec.workdir, delivery.pieces, user=user)
+                if patches is not None:
+                    self._warn(
+                        *await patches.prepare(clean=delivery is not None and delivery.clean, user=user)
+                    )
+            failed = await self._steps()
+            results = Results(self._host.settings, self._journal, self._secrets)
+            try:
+                self._job = await results.fetch(guest, self._job, patches, self._phase)
+            finally:
+                if patches is not None:
+                    with suppress(GuestError):  # it goes with the VM
+                        await patches.discard()
+        failure = results.failure
+        if failure is not None:
+            self._end(JobState.FAILED, failure.code, str(failure))
+        else:
+            self._end(JobState.FAILED if failed else JobState.SUCCEEDED)
+
+    async def _both(self) -> Delivery | None:
+        """Source and VM, at the same time; the first error of either ends the other."""
+        try:
+            async with asyncio.TaskGroup() as group:
+                source = group.create_task(self._source())
+                group.create_task(self._vm())
+        except BaseExceptionGroup as errors:
+            raise errors.exceptions[0] from None
+        delivery = source.result()
+        self._job = await self._save(
+            replace(self._job, vm_id=self._vm_id, commit=delivery.commit if delivery else "")
+        )
+        return delivery
+
+    async def _source(self) -> Delivery | None:
+        source = self._job.spec.source
+        if source is None:
+            return None
+        async with self._phase("source"):
+            await asyncio.to_thread(self._scratch.mkdir, mode=0o700, parents=True)
+            delivery = await open_source(source, self._scratch, self._host.settings.source_mib << 20)
+        self._warn(*delivery.warnings)
+        return delivery
+
+    async def _vm(self) -> None:
+        spec = self._job.spec
+        wanted = VMSpec(
+            image=spec.image,
+            driver=spec.driver,
+            resources=spec.resources,
+            network=spec.network,
+            labels={**spec.labels, JOB_LABEL: self._job.id},
+        )
+        async with self._phase("vm"):
+            vm = await self._host.vms.create(
+                wanted,
+                owner=self._host.owner,
+                progress=lambda text: self._journal.emit("phase", name="vm", detail=text),
+            )
+            self._job = replace(self._job, vm_id=vm.id)
+
+    @property
+    def _vm_id(self) -> str:
+        return self._job.vm_id or ""
+
+    async def _user(self) -> str | None:
+        """Who the files belong to: the steps' user, or the image's."""
+        if self._job.spec.user is not None:
+            return self._job.spec.user
+        vm = await self._host.vms.get(self._vm_id)
+        return (await self._host.images.get(vm.image_digest)).config.user or None
+
+    async def _steps(self) -> bool:
+        """Run the steps; whether one has failed that counts."""
+        runner = StepRunner(
+            self._host.executions, self._host.clock, self._journal, self._job, self._vm_id, self._secrets
+        )
+        failed = False
+        for number, step in enumerate(self._job.spec.steps, 1):
+            if not runner.wanted(step, failed=failed):
+                await self._note(StepResult(step.name, StepOutcome.SKIPPED))
+                continue
+            self._journal.emit("step_started", step=step.name, number=number)
+            result = StepResult(step.name, StepOutcome.CANCELLED, started_at=self._host.clock.now())
+            try:
+                async with self._timed(f"step {step.name}"):
+                    result = await runner.run(step)
+            except AetheriumError:  # the command did not end, the VM or the way to it did
+                result = replace(result, outcome=StepOutcome.FAILED)
+                raise
+            finally:
+                ended = result if result.ended_at else replace(result, ended_at=self._host.clock.now())
+                await finish(self._note(ended))
+            failed = failed or (result.outcome is StepOutcome.FAILED and not result.ignored)
+        return failed
+
+    async def _note(self, result: StepResult) -> None:
+        self._job = await self._save(replace(self._job, steps=(*self._job.steps, result)))
+        found = result.result
+        facts = {} if found is None else {
+            "exit_code": found.exit_code, "signal": found.signal, "oom": found.oom, "error": found.error,
+            "state": str(found.state), "duration_s": round(found.duration_s, 3),
+        }  # fmt: skip
+        self._journal.emit(
+            "step_finished",
+            step=result.name,
+            outcome=str(result.outcome),
+            ignored=result.ignored,
+            result=facts,
+        )
+
+    @asynccontextmanager
+    async def _phase(self, name: str) -> AsyncIterator[None]:
+        """Tell when it begins and ends, and keep how long it took."""
+        self._journal.emit("phase", name=name)
+        async with self._timed(name):
+            yield
+        self._journal.emit("phase", name=name, duration_s=self._job.timings[-1].duration_s)
+
+    @asynccontextmanager
+    async def _timed(self, name: str) -> AsyncIterator[None]:
+        begin = time.monotonic()
+        try:
+            yield
+        finally:
+            timing = PhaseTiming(name, round(time.monotonic() - begin, 3))
+            self._job = replace(self._job, timings=(*self._job.timings, timing))
+
+    def _warn(self, *messages: str) -> None:
+        for message in messages:
+            self._journal.emit("warning", message=message)
+
+    def _end(self, state: JobState, code: str = "", error: str = "") -> None:
+        self._job = replace(self._job, state=state, error_code=code, error=error)
+
+    async def _clean_up(self) -> None:
+        """The VM and what was fetched for it go; what is recorded of the job stays true."""
+        await asyncio.to_thread(shutil.rmtree, self._scratch, ignore_errors=True)
+        if self._job.vm_id is None:
+            return
+        try:
+            await self._host.vms.delete(self._job.vm_id)
+        except NotFound:
+            return
+        except AetheriumError as error:
+            log.warning(
+                "The VM of the job %s could not be removed and will be later: %s", self._job.id, error
+            )
+
+
+_: type[JobRunner] = VMJobRunner
