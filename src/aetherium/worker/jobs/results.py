@@ -27,37 +27,33 @@ class ArtifactMissing(AetheriumError):
 
 
 class Results:
-    """Fetches them. `failure` is why the job has to fail although its steps may have passed."""
+    """Fetches them, and keeps what there is so far. `failure` is why the job has to fail although its steps
+    may have passed."""
 
     def __init__(self, settings: Settings, journal: JobJournal, secrets: Mapping[str, str]) -> None:
         self._settings = settings
         self._journal = journal
         self._forms = patterns(secrets.values())
         self.failure: AetheriumError | None = None
+        self.artifacts: tuple[Artifact, ...] = ()
+        self.tests: TestSummary | None = None
+        self.patch: PatchSummary | None = None
 
-    async def fetch(self, guest: Guest, job: Job, patches: Patches | None, phase: Phase) -> Job:
-        """All of them; the job with what there is. One that fails does not keep the others back.
-
-        Raises VMFailed when the VM is gone.
-        """
-        artifacts: tuple[Artifact, ...] = ()
-        tests: TestSummary | None = None
-        patch: PatchSummary | None = None
+    async def fetch(self, guest: Guest, job: Job, patches: Patches | None, phase: Phase) -> None:
+        """All of them. One that fails does not keep the others back. Raises VMFailed when the VM is gone."""
         if job.spec.artifacts:
             async with phase("artifacts"):
-                artifacts = await self._artifacts(guest, job)
+                await self._artifacts(guest, job)
         if job.spec.reports:
             async with phase("tests"):
-                tests = await self._tests(guest, job)
+                self.tests = await self._tests(guest, job)
         if patches is not None:
             async with phase("patch"):
-                patch = await self._patch(patches)
-        return replace(job, artifacts=artifacts, tests=tests, patch=patch)
+                self.patch = await self._patch(patches)
 
-    async def _artifacts(self, guest: Guest, job: Job) -> tuple[Artifact, ...]:
+    async def _artifacts(self, guest: Guest, job: Job) -> None:
         settings = self._settings
         box = ArtifactBox(self._journal.directory, settings.artifact_mib << 20, settings.artifacts_mib << 20)
-        taken: list[Artifact] = []
         for rule in job.spec.artifacts:
             try:
                 found = await box.take(guest, job.spec.workdir, rule)
@@ -68,7 +64,7 @@ class Results:
                 continue
             for artifact in found:
                 self._journal.emit("artifact", **asdict(artifact))
-            taken += found
+            self.artifacts += tuple(found)
             if not found and rule.required:
                 self._fail(
                     ArtifactMissing(
@@ -78,7 +74,6 @@ class Results:
             elif not found:
                 self._warn(f"The artifact {rule.name!r} is missing: nothing matches {rule.pattern!r}.")
         self._warn(*box.warnings)
-        return tuple(taken)
 
     async def _tests(self, guest: Guest, job: Job) -> TestSummary | None:
         reports = Reports()

@@ -112,8 +112,11 @@ class _Carrying:
             failed = await self._steps()
             results = Results(self._host.settings, self._journal, self._secrets)
             try:
-                self._job = await results.fetch(guest, self._job, patches, self._phase)
+                await results.fetch(guest, self._job, patches, self._phase)
             finally:
+                self._job = replace(
+                    self._job, artifacts=results.artifacts, tests=results.tests, patch=results.patch
+                )
                 if patches is not None:
                     with suppress(GuestError):  # it goes with the VM
                         await patches.discard()

@@ -173,6 +173,7 @@ def _entry(header: bytes, size: int, kind: bytes, extended: dict[str, bytes]) ->
     found = _KINDS.get(kind, FileKind.OTHER)
     if found is FileKind.FILE and path.endswith(b"/"):
         found = FileKind.DIRECTORY
+    path = path.rstrip(b"/") or path
     if "size" in extended:
         size = _whole(extended["size"])
     if kind == _HARD_LINK:
