@@ -21,8 +21,8 @@ MAX_DEPTH = 32
 Path = tuple[str | int, ...]
 Place = tuple[int, int]
 
-# Below these keys every scalar is text, as it was written: `1.10` stays `1.10`, `yes` stays `yes`.
-_TEXT_BELOW = frozenset({"env", "labels"})
+# Below these keys every scalar is text, as it was written: `1.10` stays `1.10`, `-1` of a command stays `-1`.
+_TEXT_BELOW = frozenset({"env", "labels", "run"})
 
 
 @dataclass(slots=True)
@@ -131,7 +131,7 @@ class _Reader:
             return self._mapping(node, path, text, inside)
         if isinstance(node, SequenceNode):
             self._plain(node, "seq", place)
-            return [self.read(item, (*path, at), False, inside) for at, item in enumerate(node.value)]
+            return [self.read(item, (*path, at), text, inside) for at, item in enumerate(node.value)]
         if isinstance(node, ScalarNode):
             return self._scalar(node, text, place)
         raise TypeError(f"YAML has no node of the kind {type(node).__name__}.")

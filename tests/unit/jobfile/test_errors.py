@@ -46,7 +46,7 @@ def refuse(text: str | bytes) -> JobFileInvalid:
         ("steps: []\n", 1, 8, "steps", "it is empty"),
         ("steps: {run: x}\n", 1, 8, "steps", "give a list"),
         ("steps: [x]\n", 1, 9, "steps", "steps[0]: give keys and values, not 'x'"),
-        ("steps:\n  - run: [a, 3]\n", 2, 14, "run", "give text, not 3"),
+        ("steps:\n  - run: [a, [3]]\n", 2, 14, "run", "give text, not a list"),
         ("steps:\n  - run: x\n    shell: zsh\n", 3, 12, "shell", "'zsh' is not known; did you mean 'sh'"),
         ("steps:\n  - run: x\n    if: sucess\n", 3, 9, "if", "did you mean 'success'"),
         ("steps:\n  - run: x\n    timeout: 5 parsecs\n", 3, 14, "timeout", "write it as 90s"),

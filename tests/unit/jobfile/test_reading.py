@@ -53,7 +53,7 @@ steps:
     timeout: 90s
     continue-on-error: true
     secrets: []
-  - run: [python3, -m, pytest, "a b"]
+  - run: [python3, -m, pytest, "a b", -1, yes]
     if: always
 artifacts:
   - dist/*.whl
@@ -77,8 +77,8 @@ reports: {junit: ["reports/**/*.xml"]}
     assert build.shell == ("bash", "-e", "-o", "pipefail", "-c")
     assert (build.cwd, build.user, build.timeout_s, build.continue_on_error) == ("lib", "root", 90.0, True)
     assert build.secrets == ()
-    assert test.name == "python3 -m pytest a b"
-    assert test.argv == ("python3", "-m", "pytest", "a b")
+    assert test.name == "python3 -m pytest a b -1 yes"
+    assert test.argv == ("python3", "-m", "pytest", "a b", "-1", "yes")
     assert test.secrets is None
     assert test.condition is StepCondition.ALWAYS
     assert spec.artifacts == (

@@ -90,7 +90,7 @@ async def test_links_are_not_followed(guest: Guest, box: ArtifactBox, work: Path
 async def test_no_name_leaves_the_directory(box: ArtifactBox, tmp_path: Path, name: str) -> None:
     found = await box.take(lying(file(name) + END), "/w", ArtifactRule("*", "n"))
     assert all(each.path.startswith("artifacts/n/") and ".." not in each.path for each in found)
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["job"]
+    assert os.listdir(tmp_path) == ["job"]
 
 
 async def test_a_link_is_no_way_out(box: ArtifactBox, tmp_path: Path) -> None:

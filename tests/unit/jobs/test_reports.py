@@ -11,7 +11,7 @@ from aetherium.worker.jobs.reports import parse
 
 PYTEST = b"""<?xml version="1.0" encoding="utf-8"?><testsuites><testsuite name="pytest" tests="5">
 <testcase classname="t.a" name="ok" time="0.5"/>
-<testcase classname="t.a" name="bad" time="0.25"><failure message="assert 1 == 2">long text</failure></testcase>
+<testcase classname="t.a" name="bad" time="0.25"><failure message="assert 1 == 2">text</failure></testcase>
 <testcase classname="t.b" name="broken" time="1"><error message="fixture"/></testcase>
 <testcase classname="t.b" name="left" time="0"><skipped message="no"/></testcase>
 <testcase name="plain" time="nan"><system-out>x</system-out></testcase>
