@@ -25,6 +25,7 @@ from aetherium.services.drivers import Drivers
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host, record_end
 from aetherium.services.images import ImageService
+from aetherium.services.jobs import JobService
 from aetherium.services.journal import ExecutionJournal
 from aetherium.services.launching import Launcher
 from aetherium.services.locks import FileLocks
@@ -36,6 +37,7 @@ from aetherium.services.warm import WarmSnapshots
 from aetherium.settings import Settings
 from aetherium.storage.store import open_store
 from aetherium.worker.background import Tasks, tasks
+from aetherium.worker.jobs.runner import VMJobRunner
 from aetherium.worker.owners import Owners
 from aetherium.worker.pool import WarmPools
 from aetherium.worker.reaper import Reaper
@@ -51,6 +53,7 @@ class Platform:
     executions: ExecutionService
     snapshots: SnapshotService
     images: ImageService
+    jobs: JobService
     doctor: Doctor
     host: Host
     pools: WarmPools
@@ -164,12 +167,14 @@ def _platform(host: Host, used: Parts, owners: Owners) -> Platform:
     vms = VMService(host, launcher, warm, pools, power)
     executions = ExecutionService(host, vms, settler)
     snapshots = SnapshotService(host, vms, power)
+    runner = VMJobRunner(vms, executions, host.images, settings, host.clock, host.owner)
     return Platform(
         settings=settings,
         vms=vms,
         executions=executions,
         snapshots=snapshots,
         images=ImageService(used.images, used.builder, host.store, warm),
+        jobs=JobService(host, runner, host.group),
         doctor=Doctor(settings, host.drivers, used.images),
         host=host,
         pools=pools,
@@ -189,6 +194,7 @@ def _begin(platform: Platform, group: Tasks, *, background: bool) -> None:
 
 async def _close(platform: Platform, group: Tasks) -> None:
     """Nothing begins any more; what waited goes; what is known is written."""
+    await platform.jobs.close()
     await group.end("pools", "reaper", "reconciliation", "activity", "executions")
     await platform.pools.drain()
     await platform.host.journal.flush()
