@@ -16,7 +16,7 @@ from aetherium.protocol import messages as m
 from aetherium.protocol.values import event_from_wire, stat_from_wire
 
 T = TypeVar("T")
-WINDOW = 512 * 1024
+WINDOW = 1 << 20
 # A list of everything in a huge directory must not fill the host.
 MAX_LISTED_BYTES = 32 << 20
 

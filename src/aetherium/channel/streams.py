@@ -14,8 +14,6 @@ from aetherium.protocol.pack import PackError, pack, unpack
 if TYPE_CHECKING:
     from aetherium.channel.connection import Connection
 
-# Credit is given back in lumps, but well before the agent has used up even the smallest window.
-GRANT_LUMP = 16 * 1024
 SEND_CHUNK = f.MAX_PAYLOAD
 
 
@@ -44,6 +42,8 @@ class Stream:
         self._items: deque[Item] = deque()
         self._changed = asyncio.Event()
         self._window = window
+        # Credit is given back in lumps, each of which wakes the guest, but well before it is used up.
+        self._lump = window // 4
         self._owed = 0
         self._credit = f.INITIAL_CREDIT
         self._on_credit = on_credit
@@ -94,7 +94,7 @@ class Stream:
 
     def _grant(self, count: int) -> None:
         self._owed += count
-        if self._owed >= GRANT_LUMP and not self.finished:
+        if self._owed >= self._lump and not self.finished:
             self._window += self._owed
             self._connection.send(f.CREDIT, self._id, self._owed.to_bytes(4, "big"))
             self._owed = 0

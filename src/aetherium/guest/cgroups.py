@@ -11,6 +11,10 @@ GROUP = "aetherium"
 # What is kept for the kernel and the agent: an eighth of the memory, within these bounds.
 LEAST_RESERVE = 24 << 20
 MOST_RESERVE = 256 << 20
+# The least that a process takes, most of it in the kernel: more of them than fit would end as a memory bomb.
+MEMORY_PER_PROCESS = 192 << 10
+# Groups that are used again: as many as small commands run at once, since each holds descriptors.
+MAX_KEPT = 8
 
 
 def setup(root: str, memory_total: int) -> str:
@@ -26,24 +30,38 @@ def setup(root: str, memory_total: int) -> str:
             os.mkdir(path)
         _write(f"{path}/cgroup.subtree_control", "+memory +pids")
         reserve = min(max(memory_total // 8, LEAST_RESERVE), MOST_RESERVE)
-        _write(f"{path}/memory.max", str(max(memory_total - reserve, reserve)))
+        # Not of the total, of which the kernel holds a part already: a limit above what is to be had is never
+        # reached, and the machine spends its time reading programs from the disk over and over.
+        limit = max(_available(memory_total) - reserve, reserve)
+        _write(f"{path}/memory.max", str(limit))
         most = min(int(_read("/proc/sys/kernel/pid_max") or 4096), int(_read("/proc/sys/kernel/threads-max")))
-        _write(f"{path}/pids.max", str(most * 9 // 10))
+        _write(f"{path}/pids.max", str(min(most * 9 // 10, limit // MEMORY_PER_PROCESS)))
     except (OSError, ValueError):
         return ""
     return path
 
 
+def _available(otherwise: int) -> int:
+    """Bytes of memory that programs can get, as the kernel estimates it (MemAvailable of proc(5))."""
+    for line in _read("/proc/meminfo").splitlines():
+        if line.startswith("MemAvailable:"):
+            return int(line.split()[1]) << 10
+    return otherwise
+
+
 class Cgroup:
-    """The group of one execution.
+    """The group of one execution, or of several without limits, one after the other.
 
     Raises OSError when it cannot be made.
     """
 
-    def __init__(self, parent: str, name: str, memory_mib: int | None, processes: int | None) -> None:
+    def __init__(
+        self, parent: str, name: str, memory_mib: int | None = None, processes: int | None = None
+    ) -> None:
         self._root = parent.rsplit("/", 1)[0]
         self.path = f"{parent}/{name}"
         self._processes = processes
+        self._kept: tuple[int, ...] = ()  # cgroup.events and memory.events, for a group that is used again
         os.mkdir(self.path)
         _write(f"{self.path}/memory.oom.group", "1")
         if memory_mib is not None:
@@ -51,6 +69,11 @@ class Cgroup:
         if processes is not None:
             # One more while the agent itself is in here, to start the first process.
             _write(f"{self.path}/pids.max", str(processes + 1))
+
+    def keep(self) -> None:
+        """It will be used again: hold its files open, since opening one costs more than reading it."""
+        names = ("cgroup.events", "memory.events")
+        self._kept = tuple(os.open(f"{self.path}/{name}", os.O_RDONLY | os.O_CLOEXEC) for name in names)
 
     def enter(self) -> None:
         """Move the agent in: what it starts now is born inside, so nothing escapes in between."""
@@ -63,19 +86,37 @@ class Cgroup:
             _write(f"{self.path}/pids.max", str(self._processes))
 
     def kill(self) -> None:
-        """SIGKILL every process inside."""
-        _write(f"{self.path}/cgroup.kill", "1")
+        """SIGKILL every process inside, if any are left."""
+        try:
+            _write(f"{self.path}/cgroup.kill", "1")
+        except FileNotFoundError:
+            return  # the group was removed, since it was empty
 
     def oom_kills(self) -> int:
         """How many processes inside the kernel's OOM killer ended."""
-        for line in _read(f"{self.path}/memory.events").splitlines():
-            name, _, count = line.partition(" ")
-            if name == "oom_kill":
-                return int(count)
-        return 0
+        text = (
+            os.pread(self._kept[1], 4096, 0).decode() if self._kept else _read(f"{self.path}/memory.events")
+        )
+        return _number(text, "oom_kill")
+
+    @property
+    def kept(self) -> bool:
+        """Whether its files are held open."""
+        return bool(self._kept)
+
+    @property
+    def clean(self) -> bool:
+        """Whether the next execution may have it: it was to be kept, and has nothing left of the last one."""
+        if not self._kept or _number(os.pread(self._kept[0], 4096, 0).decode(), "populated"):
+            return False
+        # Two links: nobody has made groups of their own inside.
+        return self.oom_kills() == 0 and os.stat(self.path).st_nlink == 2
 
     def remove(self) -> bool:
         """Remove the group; False while processes are left inside."""
+        for fd in self._kept:
+            os.close(fd)
+        self._kept = ()
         try:
             os.rmdir(self.path)
         except FileNotFoundError:
@@ -83,6 +124,56 @@ class Cgroup:
         except OSError:
             return False
         return True
+
+
+class Groups:
+    """Makes groups below `parent`; those without limits are used again.
+
+    To make a group and have the kernel clear it away takes as long as starting a small program. Whoever is
+    root in the guest could change such a group for those who come later, but also the one above, which holds
+    them all.
+    """
+
+    def __init__(self, parent: str) -> None:
+        self._parent = parent
+        self._free: list[Cgroup] = []
+        self._kept = 0
+        self._serial = 0
+
+    def take(self, memory_mib: int | None, processes: int | None) -> Cgroup | None:
+        """A group for an execution with these limits; None where there are no groups. Raises OSError."""
+        if not self._parent:
+            return None
+        limited = memory_mib is not None or processes is not None
+        if self._free and not limited:
+            return self._free.pop()
+        self._serial += 1
+        group = Cgroup(self._parent, f"x{self._serial}", memory_mib, processes)
+        if not limited and self._kept < MAX_KEPT:
+            group.keep()
+            self._kept += 1
+        return group
+
+    def give_back(self, group: Cgroup) -> bool:
+        """The execution has ended; False while processes are left inside: to be removed later."""
+        if group.clean:
+            self._free.append(group)
+            return True
+        return self.discard(group)
+
+    def discard(self, group: Cgroup) -> bool:
+        """Remove it; False while processes are left inside."""
+        self._kept -= group.kept
+        return group.remove()
+
+
+def _number(text: str, wanted: str) -> int:
+    """The value of a line such as ``populated 1``; 0 without one."""
+    for line in text.splitlines():
+        name, _, value = line.partition(" ")
+        if name == wanted:
+            return int(value)
+    return 0
 
 
 def _read(path: str) -> str:

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from aetherium.guest.agent import Agent
 
 HIGH_WATER = 256 * 1024
-CHUNK = f.MAX_PAYLOAD
+# With its header a chunk is two writes to a virtio port, which takes 32 KiB each (Linux, virtio_console.c).
+CHUNK = f.MAX_PAYLOAD - f.HEADER_SIZE
 MAX_STREAMS = 1024
 MAX_CREDIT = 1 << 40
 HEARTBEAT_S = 5.0
@@ -29,6 +30,9 @@ DEAD_S = 30.0
 READ_SIZE = 256 * 1024
 # Work for one client at a time. A read may bring hundreds of commands to start, at tens of milliseconds each.
 SLICE_S = 0.02
+
+
+_space = bytearray(READ_SIZE)  # of whichever connection reads
 
 
 class Handler:
@@ -56,13 +60,14 @@ class Handler:
 class Stream:
     """One request and its answer."""
 
-    __slots__ = ("connection", "credit", "handler", "id", "open", "window")
+    __slots__ = ("connection", "credit", "handler", "id", "open", "owed", "window")
 
     def __init__(self, connection: "Connection", stream: int, credit: int = f.INITIAL_CREDIT) -> None:
         self.connection = connection
         self.id = stream
         self.credit = credit  # what we may send
         self.window = f.INITIAL_CREDIT  # what the host may send
+        self.owed = 0  # what it may send beyond that once it is told
         self.handler = Handler()
         self.open = True
 
@@ -101,10 +106,12 @@ class Stream:
         self.connection.send(kind, self.id, payload, flags)
 
     def grant(self, count: int) -> None:
-        """Let the host send so many more bytes."""
-        if self.open and count:
-            self.window += count
-            self.connection.send(f.CREDIT, self.id, count.to_bytes(4, "big"))
+        """Let the host send so many more bytes. Told in lumps, but long before it has to wait."""
+        self.owed += count
+        if self.open and self.owed and 3 * self.owed >= self.window:
+            self.window += self.owed
+            self.connection.send(f.CREDIT, self.id, self.owed.to_bytes(4, "big"))
+            self.owed = 0
 
     def wake(self) -> None:
         """The handler has something to send."""
@@ -173,14 +180,16 @@ class Connection:
 
     def _write(self) -> None:
         out = self._out
+        at, size = 0, len(out)
         try:
-            while out:
-                count = os.write(self._fd, out[:HIGH_WATER] if len(out) > HIGH_WATER else out)
-                del out[:count]
+            with memoryview(out) as view:
+                while at < size:
+                    at += os.write(self._fd, view[at:])
         except OSError as error:
             if error.errno not in (EAGAIN, EINTR):
                 self.lose()
                 return
+        del out[:at]
         if not self._port:
             self._want(READ | WRITE if out else READ)
 
@@ -206,20 +215,37 @@ class Connection:
             # An edge is reported once: come back when the output has drained and the work is done.
             self._more = self._port
             return
-        try:
-            data = os.read(self._fd, READ_SIZE)
-        except OSError as error:
-            if error.errno not in (EAGAIN, EINTR):
-                self.lose()
+        count = self._fill()
+        if count < 0:
             return
-        if not data:
+        if not count:
             self.lose()
             return
-        self._more = self._port
         self._heard = monotonic()
-        self._inbox = self._decoder.feed(data)
+        with memoryview(_space) as view:
+            self._inbox = self._decoder.feed(view[:count])
         self._inbox.reverse()
         self._work()
+
+    def _fill(self) -> int:
+        """Read into `_space`: how many bytes; 0 at the end, -1 when there is nothing or it is lost.
+
+        A port gives 4 KiB at once, however much it holds; what follows is done once for all of it.
+        """
+        count = 0
+        try:
+            with memoryview(_space) as view:
+                while True:
+                    got = os.readv(self._fd, (view[count:],))
+                    count += got
+                    self._more = self._port and (not got or count == READ_SIZE)
+                    if self._more or not self._port:
+                        return count
+        except OSError as error:
+            if error.errno in (EAGAIN, EINTR):
+                return count or -1
+            self.lose()
+            return -1
 
     def _work(self) -> None:
         """Handle what came, but not for long: answers, heartbeats and other clients must not wait for it."""

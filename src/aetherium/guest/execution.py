@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from aetherium.guest.attachment import Attachment
-    from aetherium.guest.cgroups import Cgroup
+    from aetherium.guest.cgroups import Cgroup, Groups
     from aetherium.guest.launch import Launched
 
 SIGKILL = 9
@@ -40,7 +40,8 @@ class Execution:
         self._stopped_as = ""
         self._reaped = False
         self._straggling = False
-        self._cgroup: Cgroup | None = None
+        self._vacant = False
+        self.cgroup: Cgroup | None = None
         self.id = name
         self.pid = 0
         self.terminal = -1
@@ -54,7 +55,7 @@ class Execution:
     def began(self, launched: "Launched", timeout: float | None) -> None:
         """The process runs."""
         self.pid = launched.pid
-        self._cgroup = launched.cgroup
+        self.cgroup = launched.cgroup
         self.terminal = launched.terminal
         self.stdin = Stdin(self._loop, launched.stdin, terminal=launched.terminal >= 0)
         self.outputs = [self._output(0, launched.stdout), self._output(1, launched.stderr)]
@@ -137,9 +138,9 @@ class Execution:
         self._timers.append(self._loop.later(GRACE_S, self._kill_all))
 
     def _kill_all(self) -> None:
-        if self._cgroup is not None:
-            self._cgroup.kill()
-        elif self.pid:
+        if self.cgroup is not None:
+            self.cgroup.kill()
+        elif self.pid and not self._vacant:
             from aetherium.guest.sessions import kill_session
 
             kill_session(self.pid, reaped=self._reaped)
@@ -162,7 +163,7 @@ class Execution:
         self._duration = monotonic() - self._began
         for timer in self._timers:
             timer.cancel()
-        self._oom = self._cgroup is not None and self._cgroup.oom_kills() > 0
+        self._oom = status != 0 and self.cgroup is not None and self.cgroup.oom_kills() > 0
         if self._stopped_as:
             self._kill_all()
         self.stdin.close()
@@ -188,7 +189,7 @@ class Execution:
         # A command may end well although it was told to stop: its own code is still worth telling.
         result["code"] = code if code >= 0 else None
         result["signal"] = -code if code < 0 else None
-        result["oom"] = self._oom and code != 0
+        result["oom"] = self._oom
         result["duration"] = self._duration
         result["user"] = self._usage.ru_utime
         result["system"] = self._usage.ru_stime
@@ -228,6 +229,10 @@ class Execution:
         for output in self.outputs:
             output.shed()
 
-    def remove_cgroup(self) -> bool:
-        """Remove its control group; False while it still holds processes."""
-        return self._cgroup is None or self._cgroup.remove()
+    def vacate(self, groups: "Groups") -> "Cgroup | None":
+        """It has ended: give its control group back. Returns it if processes are left inside."""
+        if self.cgroup is not None and not groups.give_back(self.cgroup):
+            return self.cgroup
+        # Another execution may be in there by now, which a late kill of this one must not hit.
+        self._vacant, self.cgroup = self.cgroup is not None, None
+        return None

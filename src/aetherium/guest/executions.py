@@ -3,6 +3,7 @@
 from errno import EEXIST, EINVAL, EMFILE, ENOENT
 
 from aetherium.guest.attachment import Attachment
+from aetherium.guest.cgroups import Cgroup, Groups
 from aetherium.guest.connection import Stream
 from aetherium.guest.execution import Execution
 from aetherium.guest.launch import launch
@@ -35,8 +36,8 @@ class ExecutionTable:
         self._all: dict[str, Execution] = {}
         self._running: dict[int, Execution] = {}
         self._ended: dict[str, Execution] = {}
-        self._unswept: list[Execution] = []
-        self._serial = 0
+        self._unswept: list[Cgroup] = []
+        self._groups = Groups(cgroup)
         self.cgroup = cgroup
         self.budget = Budget(LEAST_BUDGET)
 
@@ -136,9 +137,8 @@ class ExecutionTable:
             raise OSError(EMFILE, f"more than {MAX_RUNNING} executions are running")
         _check(spec)
         execution = Execution(self._loop, name, self.budget, spec["output_limit"])
-        self._serial += 1
         try:
-            launched = launch(spec, self.cgroup, f"x{self._serial}")
+            launched = launch(spec, self._groups)
         except OSError as error:
             execution.failed(error)
             self._remember(execution)
@@ -160,8 +160,9 @@ class ExecutionTable:
             self._forget(next(iter(self._ended.values())))
         if self.budget.used > self.budget.limit:
             self._shed()
-        if not execution.remove_cgroup():
-            self._sweep_later(execution)
+        occupied = execution.vacate(self._groups)
+        if occupied is not None:
+            self._sweep_later(occupied)
 
     def _shed(self) -> None:
         """Kept output fills its budget: the oldest ended executions that nobody follows give theirs up."""
@@ -176,14 +177,14 @@ class ExecutionTable:
         self._ended.pop(execution.id, None)
         self._all.pop(execution.id, None)
 
-    def _sweep_later(self, execution: Execution) -> None:
+    def _sweep_later(self, group: Cgroup) -> None:
         if not self._unswept:
             self._loop.later(SWEEP_S, self._sweep)
-        self._unswept.append(execution)
+        self._unswept.append(group)
 
     def _sweep(self) -> None:
         """Control groups in which something lived on may be empty by now."""
-        self._unswept = [each for each in self._unswept if not each.remove_cgroup()]
+        self._unswept = [each for each in self._unswept if not each.remove()]
         if self._unswept:
             self._loop.later(SWEEP_S, self._sweep)
 

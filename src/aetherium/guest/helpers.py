@@ -116,6 +116,12 @@ class Helper(Handler):
     # -- input
 
     def data(self, payload: bytes) -> None:
+        if not self._pending and self._input >= 0:
+            count = self._take(payload)
+            self.stream.grant(count)
+            if count == len(payload):
+                return
+            payload = payload[count:]
         self._pending += payload
         self._flush(0)
 
@@ -126,14 +132,9 @@ class Helper(Handler):
     def _flush(self, _events: int) -> None:
         if self._input < 0:
             return
-        before = len(self._pending)
-        try:
-            while self._pending:
-                del self._pending[: os.write(self._input, self._pending)]
-        except OSError as error:
-            if error.errno not in (EAGAIN, EINTR):
-                self._pending.clear()  # it reads no more: its report will say why
-        self.stream.grant(before - len(self._pending))
+        count = self._take(self._pending)
+        del self._pending[:count]
+        self.stream.grant(count)
         if self._pending:
             self._agent.loop.watch(self._input, WRITE, self._flush)
         else:
@@ -141,6 +142,18 @@ class Helper(Handler):
             if self._ended:
                 os.close(self._input)
                 self._input = -1
+
+    def _take(self, data: bytes | bytearray) -> int:
+        """How much of `data` the child's pipe takes now; all of it when the child reads no more."""
+        at = 0
+        try:
+            with memoryview(data) as view:
+                while at < len(view):
+                    at += os.write(self._input, view[at:])
+        except OSError as error:
+            if error.errno not in (EAGAIN, EINTR):
+                return len(data)  # its report will say why
+        return at
 
     # -- output
 

@@ -3,7 +3,7 @@
 import os
 from errno import EINVAL
 
-from aetherium.guest.cgroups import Cgroup
+from aetherium.guest.cgroups import Cgroup, Groups
 from aetherium.guest.spawn import User, environment, spawn
 
 TYPE_CHECKING = False
@@ -27,11 +27,9 @@ class Launched:
         """Nothing came of it."""
         for fd in {self.stdin, self.stdout, self.stderr} - {-1}:
             os.close(fd)
-        if self.cgroup is not None:
-            self.cgroup.remove()
 
 
-def launch(spec: "dict[str, Any]", cgroup_parent: str, cgroup_name: str) -> Launched:
+def launch(spec: "dict[str, Any]", groups: Groups) -> Launched:
     """Start what `spec` says. Raises OSError with errno and file name when that cannot be done."""
     user = _user(spec["user"])
     terminal = spec["terminal"]
@@ -41,11 +39,7 @@ def launch(spec: "dict[str, Any]", cgroup_parent: str, cgroup_name: str) -> Laun
     launched = Launched()
     theirs: list[int] = []
     try:
-        if cgroup_parent:
-            limits = spec["limits"]
-            launched.cgroup = Cgroup(
-                cgroup_parent, cgroup_name, limits.get("memory_mib"), limits.get("processes")
-            )
+        launched.cgroup = groups.take(spec["limits"].get("memory_mib"), spec["limits"].get("processes"))
         stdio = _descriptors(launched, theirs, user, terminal, stdin=spec["stdin"])
         acquire = _acquire_terminal if terminal else None
         with _Confined(launched.cgroup, spec["limits"]) as confined:
@@ -53,6 +47,8 @@ def launch(spec: "dict[str, Any]", cgroup_parent: str, cgroup_name: str) -> Laun
             confined.started(launched.pid)
     except BaseException:
         launched.close()
+        if launched.cgroup is not None:
+            groups.discard(launched.cgroup)
         raise
     finally:
         for fd in theirs:
@@ -188,6 +184,8 @@ AGENT_OOM_SCORE = -1000
 
 def set_oom_score(score: int) -> None:
     """Tell the OOM killer about the agent. Without the right to (not root), it stays as it is."""
+    if os.getpid() == 1:
+        return  # the kernel spares process 1, and its children begin with 0
     try:
         fd = os.open("/proc/self/oom_score_adj", os.O_WRONLY | os.O_CLOEXEC)
     except OSError:

@@ -6,9 +6,13 @@ from errno import EINVAL, EPERM
 
 from aetherium.guest.files import make_directories
 from aetherium.guest.spawn import User
+from aetherium.guest.tarstream import COPY, TarStream
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 BUFFER = 1 << 20
-COPY = 256 * 1024
 
 
 def unpack_archive(root: str, source: int, owner: User | None) -> None:
@@ -17,22 +21,29 @@ def unpack_archive(root: str, source: int, owner: User | None) -> None:
     Raises OSError: EPERM for an entry that would leave `root`, EINVAL for what is no archive.
     """
     make_directories(root, 0o755, owner)
-    unpacker = _Unpacker(os.path.realpath(root), owner)
-    with open(source, "rb", buffering=BUFFER, closefd=False) as raw:
-        try:
-            with tarfile.open(fileobj=raw, mode="r|*", bufsize=BUFFER) as archive:
-                for entry in archive:
-                    unpacker.unpack(archive, entry)
-                    archive.members.clear()  # type: ignore[attr-defined]  # or memory grows with every entry
-        except tarfile.TarError as error:
-            raise OSError(EINVAL, f"this is no tar archive: {error}") from error
-        unpacker.finish()
-        while raw.read(COPY):
-            continue  # what follows the end is padding; the sender must not find a closed pipe
+    stream = TarStream(source)
+    unpacker = _Unpacker(os.path.realpath(root), owner, stream)
+    try:
+        with _opened(stream) as archive:
+            for entry in archive:
+                unpacker.unpack(archive, entry)
+                archive.members.clear()  # type: ignore[attr-defined]  # or memory grows with every entry
+    except tarfile.TarError as error:
+        raise OSError(EINVAL, f"this is no tar archive: {error}") from error
+    unpacker.finish()
+    stream.drain()  # what follows the end is padding
+
+
+def _opened(stream: TarStream) -> tarfile.TarFile:
+    source: Any = stream  # not all of a file object, but all that is called
+    if stream.compressed:
+        return tarfile.open(fileobj=source, mode="r|*", bufsize=BUFFER)
+    return tarfile.TarFile(fileobj=source)
 
 
 class _Unpacker:
-    def __init__(self, root: str, owner: User | None) -> None:
+    def __init__(self, root: str, owner: User | None, stream: TarStream) -> None:
+        self._stream = stream
         self._root = root
         self._owner = owner
         self._directories: list[tuple[str, tarfile.TarInfo]] = []
@@ -91,19 +102,27 @@ class _Unpacker:
         self._directories.append((path, entry))
 
     def _file(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, path: str) -> None:
-        content = archive.extractfile(entry)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC
         fd = os.open(path, flags, 0o600)
         try:
-            while content is not None and (data := content.read(COPY)):
-                view = memoryview(data)
-                while view:
-                    view = view[os.write(fd, view) :]
+            self._content(archive, entry, fd)
             self._own(path, entry)
             os.fchmod(fd, entry.mode & 0o7777)
         finally:
             os.close(fd)
         os.utime(path, (entry.mtime, entry.mtime))
+
+    def _content(self, archive: tarfile.TarFile, entry: tarfile.TarInfo, fd: int) -> None:
+        plain: object = archive.fileobj
+        if plain is self._stream and not entry.issparse():
+            if not self._stream.copy(fd, entry.size):
+                raise tarfile.ReadError("unexpected end of data")
+            return
+        content = archive.extractfile(entry)  # compressed, or with holes
+        while content is not None and (data := content.read(COPY)):
+            view = memoryview(data)
+            while view:
+                view = view[os.write(fd, view) :]
 
     def _own(self, path: str, entry: tarfile.TarInfo) -> None:
         if self._owner is not None:

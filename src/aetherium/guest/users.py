@@ -1,9 +1,13 @@
-"""Users and groups of the guest: /etc/passwd and /etc/group, read each time, since commands change them."""
+"""Users and groups of the guest: /etc/passwd and /etc/group, read again whenever they have changed."""
 
 import os
 from errno import ENOENT
+from time import time
 
 from aetherium.guest.spawn import User
+
+SETTLED_S = 1.0
+_known: dict[str, tuple[tuple[int, ...], list[list[str]]]] = {}
 
 
 def lookup(wanted: str | None) -> User:
@@ -65,9 +69,25 @@ def _find(path: str, value: str, field: int) -> list[str] | None:
 
 def _entries(path: str, fields: int) -> list[list[str]]:
     try:
+        stat = os.stat(path)
+    except OSError:
+        return []  # an image without user names: numbers still work
+    version = (stat.st_ino, stat.st_size, stat.st_mtime_ns, stat.st_ctime_ns)
+    known = _known.get(path)
+    if known is not None and known[0] == version:
+        return known[1]
+    entries = _parsed(path, fields)
+    # What was changed just now could change again without a trace: the kernel's clock ticks in milliseconds.
+    if time() - stat.st_ctime > SETTLED_S:
+        _known[path] = (version, entries)
+    return entries
+
+
+def _parsed(path: str, fields: int) -> list[list[str]]:
+    try:
         with open(path, encoding="utf-8", errors="replace") as file:
             lines = [line.rstrip("\n").split(":") for line in file]
     except OSError:
-        return []  # an image without user names: numbers still work
+        return []
     numbers = (2, 3) if fields == 7 else (2,)
     return [line for line in lines if len(line) >= fields and all(line[index].isdigit() for index in numbers)]

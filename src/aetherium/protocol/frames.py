@@ -142,7 +142,7 @@ class Decoder:
         """Bytes held back because their frame is not complete."""
         return len(self._buffer)
 
-    def feed(self, data: bytes) -> list[Frame]:
+    def feed(self, data: bytes | memoryview) -> list[Frame]:
         """All frames that are complete now."""
         buffer = self._buffer
         buffer += data
@@ -179,7 +179,15 @@ class Decoder:
         after = self._buffer[end : end + 2]
         if after:
             return not _MARK_BYTES.startswith(after)
-        return length >= len(_FILL) and self._buffer[end - len(_FILL) : end] in _FILL * 2
+        if length >= len(_FILL) and self._buffer[end - len(_FILL) : end] in _FILL * 2:
+            return True
+        # Or in a HELLO, or up to fifteen bytes behind one.
+        begin = end - min(length, len(HELLO_PREFIX) - 1)
+        cut = self._buffer.rfind(_MARK_BYTES, begin, end)
+        if cut >= 0 and HELLO_PREFIX.startswith(self._buffer[cut:end]):
+            return True
+        begin = end - min(length, HEADER_SIZE + _HELLO_BODY.size + len(_FILL))
+        return self._buffer.find(HELLO_PREFIX, begin, end) >= 0
 
     def _hunt(self, at: int) -> int:
         """Where `sync` begins from `at` on; without one, where it might still begin."""

@@ -153,6 +153,16 @@ class ExecutionContract(ContractBase):
         assert (result.exit_code, stdout) == (0, b"done\n")
         await guest.kill(execution)
 
+    async def test_a_late_kill_hits_nobody_else(self, guest: ChannelGuest) -> None:
+        ended = unique()
+        await guest.run(ended, sh("true"))
+        async with guest.launch(unique(), sh("echo ready; read x; exit 3", stdin=True)) as attachment:
+            await output_until(attachment, b"ready\n")
+            await guest.kill(ended)
+            await guest.ping()
+            await attachment.write_stdin(b"\n")
+            assert (await attachment.result()).exit_code == 3
+
     async def test_limits_of_the_process(self, guest: ChannelGuest, workdir: str) -> None:
         limits = ExecutionLimits(open_files=64, file_size_mib=1, cpu_s=1)
         _, stdout, _ = await run(guest, sh("ulimit -n", limits=limits))
@@ -205,8 +215,10 @@ class ExecutionContract(ContractBase):
 
     async def test_several_attachments(self, connect: Connect, guest: ChannelGuest) -> None:
         execution, other = unique(), await connect()
+        spec = sh("read x; echo $x; echo end", stdin=True)
+        await guest.start(execution, spec)  # what is sent on two connections has no order
         async with (
-            guest.launch(execution, sh("read x; echo $x; echo end", stdin=True)) as first,
+            guest.launch(execution, spec) as first,
             other.attach(execution) as second,
             guest.attach(execution) as third,
         ):

@@ -6,10 +6,12 @@ from collections.abc import AsyncIterator, Sequence
 
 import pytest
 
+from aetherium.channel import ChannelGuest
 from aetherium.domain.guest import GuestEndpoint
 from aetherium.domain.ids import VM, new_id
 from aetherium.drivers.qemu import QemuDriver
 from aetherium.interfaces.drivers import Launch
+from tests.contract.guest.base import run, sh
 from tests.contract.guest.contract import GuestContract
 from tests.fixtures.vms import WarmSnapshot, connected
 
@@ -32,3 +34,10 @@ class TestVirtioSerial(GuestContract):
     @pytest.fixture
     def endpoints(self, vm_endpoints: Sequence[GuestEndpoint]) -> Sequence[GuestEndpoint]:
         return vm_endpoints
+
+    async def test_users_may_change(self, guest: ChannelGuest) -> None:
+        for home in ("/srv/one", "/srv/two"):
+            script = f"sed -i /^changing:/d /etc/passwd; echo changing:x:1234:1234::{home}:/bin/sh >>/etc/passwd"
+            await run(guest, sh(script))
+            result, stdout, _ = await run(guest, sh("echo $HOME", user="changing"))
+            assert (result.exit_code, stdout.decode()) == (0, f"{home}\n")

@@ -108,7 +108,7 @@ async def floods_with_crumbs(peer: Peer) -> None:
     """Frames of one byte fill the window as if they were larger: they need that much memory."""
     await peer.greet()
     stream, _, _ = await peer.request()
-    for _ in range(1 + 512 * 1024 // f.LEAST_COST):
+    for _ in range(1 + files.WINDOW // f.LEAST_COST):
         peer.send(f.DATA, stream, b"x")
     await peer.hold()
 
