@@ -37,7 +37,9 @@ class TestVirtioSerial(GuestContract):
 
     async def test_users_may_change(self, guest: ChannelGuest) -> None:
         for home in ("/srv/one", "/srv/two"):
-            script = f"sed -i /^changing:/d /etc/passwd; echo changing:x:1234:1234::{home}:/bin/sh >>/etc/passwd"
+            script = (
+                f"sed -i /^changing:/d /etc/passwd; echo changing:x:1234:1234::{home}:/bin/sh >>/etc/passwd"
+            )
             await run(guest, sh(script))
             result, stdout, _ = await run(guest, sh("echo $HOME", user="changing"))
             assert (result.exit_code, stdout.decode()) == (0, f"{home}\n")
