@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from aetherium.domain.errors import Conflict, InvalidInput, NotFound
+from aetherium.domain.ids import JOB, new_id
 from aetherium.domain.jobs import (
     ArtifactRule,
     DirectorySource,
@@ -19,6 +21,7 @@ from aetherium.domain.jobs import (
     StepCondition,
     StepOutcome,
 )
+from aetherium.services.job_journal import FileJournal
 from tests.fixtures.platform import data_dir
 from tests.integration.jobs.carrying import Jobs, fake_jobs, output, warnings
 from tests.unit.jobs.trees import content, git, repository
@@ -73,7 +76,7 @@ async def test_the_main_job(jobs: Jobs, tmp_path: Path) -> None:
     assert [event.seq for event in events] == list(range(1, len(events) + 1))
     assert events[-1].kind == "finished"
     assert (directory / "logs" / "01-s1.log").read_text() == output(events, "s1")
-    assert not (directory / "scratch").exists()
+    assert list((jobs.platform.settings.data_dir / "forks").iterdir()) == []
     await nothing_left(jobs)
 
 
@@ -281,6 +284,33 @@ async def test_jobs_wait_for_their_turn(data_dir: Path, tmp_path: Path) -> None:
         assert (await jobs.service.wait(third.id)).state is JobState.CANCELLED
         await jobs.service.cancel(first.id)
         assert (await jobs.service.wait(second.id)).state is JobState.SUCCEEDED
+
+
+async def test_the_last_event_of_a_job_whose_process_was_killed(jobs: Jobs) -> None:
+    now = jobs.platform.host.clock.now()
+    dead = Job(new_id(JOB), jobs.spec("true"), JobState.RUNNING, now, owner="dead")
+    await jobs.platform.host.store.jobs.add(dead)
+    journal = FileJournal(jobs.service.directory(dead.id), jobs.platform.host.clock, 1 << 20)
+    async with journal.writing():
+        journal.emit("step_started", step="s1")
+    await jobs.platform.reconciler.reconcile()
+    events = [event async for event in jobs.service.events(dead.id)]
+    assert [(event.seq, event.kind) for event in events] == [(1, "step_started"), (2, "finished")]
+    assert events[-1].data["error_code"] == "interrupted"
+    assert (await jobs.service.wait(dead.id)).exit_code == 125
+
+
+async def test_a_job_of_another_process(jobs: Jobs) -> None:
+    now, owner = jobs.platform.host.clock.now(), jobs.platform.host.owner
+    other = Job(new_id(JOB), jobs.spec("true"), JobState.RUNNING, now, owner=owner)
+    await jobs.platform.host.store.jobs.add(other)
+    with pytest.raises(Conflict, match="another process"):
+        await jobs.service.cancel(other.id)
+    async with FileJournal(jobs.service.directory(other.id), jobs.platform.host.clock, 1 << 20).writing():
+        following = aiter(jobs.service.events(other.id))
+        ending = replace(other, state=JobState.SUCCEEDED, ended_at=now)
+        await jobs.platform.host.store.jobs.save(ending)
+        assert (await anext(following)).data["state"] == "succeeded"
 
 
 async def test_a_job_is_deleted_with_all_it_has(jobs: Jobs) -> None:

@@ -38,7 +38,6 @@ from aetherium.worker.jobs.steps import StepRunner
 log = logging.getLogger(__name__)
 
 JOB_LABEL = "aetherium.job"
-SCRATCH = "scratch"
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +73,8 @@ class _Carrying:
         self._secrets = secrets
         self._journal = journal
         self._save = save
-        self._scratch = journal.directory / SCRATCH
+        # Named after this process: should it be killed, reconciliation finds that nobody needs it any more.
+        self._scratch = host.settings.data_dir / "forks" / f"{host.owner}.{job.id}"
 
     async def carry_out(self) -> Job:
         """All of it."""
