@@ -18,6 +18,7 @@ from bench.report import Measurement, Samples
 GIB = 1 << 30
 MIB = 1 << 20
 FILES = 16
+IN_MEMORY = 128 * MIB
 STDOUT = 100 * MIB
 # The slow reader takes 64 KiB and then rests this long: 100 MiB would take it 16 s more than a fast one.
 REST_S = 0.01
@@ -27,26 +28,37 @@ async def streams(machine: Machine, size: int = GIB) -> AsyncIterator[Measuremen
     """`size` bytes in as a tar stream of a few files, and out again."""
     async with bare_vm(machine.image, machine.probe) as vm:
         bare_in, bare_out = await copy_in(vm, size), await copy_out(vm, size)
+    bare_in, bare_out = size / MIB / bare_in, size / MIB / bare_out
+    # The same without its disk, as far as that fits into the guest's memory: shows what the disk costs.
+    small = min(size, IN_MEMORY)
     async with machine.booted() as (_, guest, _):
-        started = time.perf_counter()
-        await guest.archive_in("/tmp/in", _archive(size))  # noqa: S108  # in the guest
-        took_in = time.perf_counter() - started
-        started = time.perf_counter()
-        received = 0
-        async for chunk in guest.archive_out("/tmp/in"):  # noqa: S108  # in the guest
-            received += len(chunk)
-        took_out = time.perf_counter() - started
-        assert received >= size, received
-    yield _rate("tar stream into a VM, onto its disk", size, took_in, bare_in)
-    yield _rate("tar stream out of a VM, from its disk", size, took_out, bare_out)
+        disk_in, disk_out = await _there_and_back(guest, "/root/in", size)
+        memory_in, memory_out = await _there_and_back(guest, "/dev/shm/in", small)  # noqa: S108  # in the guest
+    yield _rate("tar stream into a VM, onto its disk", size, disk_in, bare_in)
+    yield _rate("tar stream out of a VM, from its disk", size, disk_out, bare_out)
+    yield _rate("tar stream into a VM, into its memory", small, memory_in, bare_in)
+    yield _rate("tar stream out of a VM, from its memory", small, memory_out, bare_out)
 
 
-def _rate(name: str, size: int, took: float, bare: float) -> Measurement:
+async def _there_and_back(guest: Guest, path: str, size: int) -> tuple[float, float]:
+    """An archive into the directory `path` and out again: MiB/s."""
+    started = time.perf_counter()
+    await guest.archive_in(path, _archive(size))
+    unpacked = time.perf_counter()
+    received = 0
+    async for chunk in guest.archive_out(path):
+        received += len(chunk)
+    packed = time.perf_counter()
+    assert received >= size, received
+    return size / MIB / (unpacked - started), size / MIB / (packed - unpacked)
+
+
+def _rate(name: str, size: int, rate: float, bare: float) -> Measurement:
     unit = "MiB/s"
     return Measurement(
         f"{name}, {size // MIB} MiB",
-        Samples((size / MIB / took,), unit),
-        Samples((size / MIB / bare,), unit),
+        Samples((rate,), unit),
+        Samples((bare,), unit),
         "bare copy over virtio-serial",
         at_least=True,
     )
