@@ -162,7 +162,8 @@ class Connection:
 
     def send(self, kind: int, stream: int, payload: bytes = b"", flags: int = 0) -> None:
         """Queue a frame; it is written at the end of the turn."""
-        self._out += f.encode(kind, stream, payload, flags)
+        self._out += f.header(kind, stream, len(payload), flags)
+        self._out += payload
 
     def flush(self) -> bool:
         """Let streams fill the buffer in turns, and write. True if it should be called again at once."""

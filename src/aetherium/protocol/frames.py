@@ -56,11 +56,16 @@ class FrameError(Exception):
     """The bytes are not frames of this protocol."""
 
 
+def header(kind: int, stream: int, size: int, flags: int = 0) -> bytes:
+    """What stands before a payload of `size` bytes, at most MAX_PAYLOAD."""
+    if size > MAX_PAYLOAD:
+        raise FrameError(f"payload of {size} bytes, at most {MAX_PAYLOAD} fit")
+    return HEADER.pack(MARK, kind, flags, stream, size)
+
+
 def encode(kind: int, stream: int, payload: bytes = b"", flags: int = 0) -> bytes:
     """One frame as bytes. `payload` is at most MAX_PAYLOAD long."""
-    if len(payload) > MAX_PAYLOAD:
-        raise FrameError(f"payload of {len(payload)} bytes, at most {MAX_PAYLOAD} fit")
-    return HEADER.pack(MARK, kind, flags, stream, len(payload)) + payload
+    return header(kind, stream, len(payload), flags) + payload
 
 
 def encode_message(kind: int, stream: int, message: bytes) -> bytes:
