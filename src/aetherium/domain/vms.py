@@ -10,8 +10,9 @@
         ▼           ▼
       failed ◄── stopped
 
-Any state but the final ones may become ``failed``. ``stopped`` and ``failed`` keep the row and the
-console log until the VM is deleted; deleting removes everything.
+Any state but the final ones may become ``failed``. A guest that powers itself off takes its VM from
+``running`` to ``stopped`` directly (and from ``paused``, if the row of a resumed VM is not written yet).
+``stopped`` and ``failed`` keep the row and the console log until the VM is deleted; deleting removes everything.
 """
 
 from __future__ import annotations
@@ -42,8 +43,8 @@ VM_LIFECYCLE: Lifecycle[VMState] = Lifecycle(
     "VM",
     {
         VMState.CREATING: frozenset({VMState.RUNNING, VMState.STOPPING, VMState.FAILED}),
-        VMState.RUNNING: frozenset({VMState.PAUSED, VMState.STOPPING, VMState.FAILED}),
-        VMState.PAUSED: frozenset({VMState.RUNNING, VMState.STOPPING, VMState.FAILED}),
+        VMState.RUNNING: frozenset({VMState.PAUSED, VMState.STOPPING, VMState.STOPPED, VMState.FAILED}),
+        VMState.PAUSED: frozenset({VMState.RUNNING, VMState.STOPPING, VMState.STOPPED, VMState.FAILED}),
         VMState.STOPPING: frozenset({VMState.STOPPED, VMState.FAILED}),
         VMState.STOPPED: frozenset(),
         VMState.FAILED: frozenset(),

@@ -104,6 +104,7 @@ class Inspection:
         cpu_s: seconds of CPU its process has used.
         memory_bytes: proportional set size (PSS) of its process.
         disk_bytes: bytes that its overlay takes on the host's disk.
+        orderly: for ``gone``: it is known that the guest powered itself off. False where nothing is known.
     """
 
     condition: Condition
@@ -112,6 +113,7 @@ class Inspection:
     cpu_s: float = 0.0
     memory_bytes: int = 0
     disk_bytes: int = 0
+    orderly: bool = False
 
 
 class VMDriver(Protocol):

@@ -47,10 +47,11 @@ class Host:
 
 async def record_end(store: Store, drivers: Drivers, clock: Clock, vm_id: str, end: Inspection) -> None:
     """A VM has ended by itself: its row says so, its executions are lost, and a process that is left of one
-    whose kernel panicked is ended."""
+    whose kernel panicked is ended. One that powered itself off has not failed."""
     reason = end.reason or f"the VM's process is {end.condition}"
+    state = VMState.STOPPED if end.orderly else VMState.FAILED
     try:
-        vm = await store.vms.transition(vm_id, VMState.FAILED, only_from=LIVE, reason=reason)
+        vm = await store.vms.transition(vm_id, state, only_from=LIVE, reason=reason)
     except (NotFound, InvalidTransition):
         return  # somebody stops or deletes it, and will say so
     await store.executions.lose(vm_id, clock.now())

@@ -105,7 +105,9 @@ class Power:
     async def end(self, vm: VM, grace_s: float) -> VM:
         """The second half of a stop; also where the process that began it has died."""
         await self._driver(vm).stop(handle_of(vm), grace_s=grace_s)
-        stopped = await self._host.store.vms.transition(vm.id, VMState.STOPPED, reason="it was stopped")
+        stopped = await self._host.store.vms.transition(
+            vm.id, VMState.STOPPED, only_from={VMState.STOPPING}, reason="it was stopped"
+        )
         await self._host.store.executions.lose(vm.id, self._host.clock.now())
         return stopped
 

@@ -33,6 +33,7 @@ class EndContract(ContractBase):
         found = await ended(vm.driver, vm.handle, 0.5)
         assert found.condition is Condition.GONE
         assert found.reason
+        assert not found.orderly
         assert found.pid is None
         assert (root / vm.id).is_dir()
 
@@ -42,6 +43,14 @@ class EndContract(ContractBase):
         await vm.driver.stop(vm.handle, grace_s=DEADLINE_S)
         assert asyncio.get_running_loop().time() - begin < DEADLINE_S / 2
         assert await condition(vm.driver, vm.handle) is Condition.GONE
+
+    async def test_a_guest_that_powers_off_is_told_from_a_crash(self, vm: RunningVM) -> None:
+        alone = "init" in vm.guest.info.capabilities
+        await vm.guest.power_off()
+        found = await ended(vm.driver, vm.handle, DEADLINE_S)
+        assert found.condition is Condition.GONE
+        # A process without a machine around it leaves no trace of how it ended.
+        assert found.orderly is alone
 
     async def test_grace_runs_out(self, vm: RunningVM) -> None:
         begin = asyncio.get_running_loop().time()
@@ -58,6 +67,7 @@ class EndContract(ContractBase):
                 found = await waiting
         assert found.condition is Condition.GONE
         assert found.reason
+        assert not found.orderly
 
     async def test_console_outlives_the_vm(self, vm: RunningVM) -> None:
         before = await vm.driver.console(vm.id)

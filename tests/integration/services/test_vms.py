@@ -113,6 +113,23 @@ async def test_a_kernel_panic_is_told_and_leaves_no_process(platform: Platform) 
     await platform.vms.delete(vm.id)
 
 
+async def test_a_guest_that_powers_itself_off_has_stopped_and_not_failed(platform: Platform) -> None:
+    vm = await platform.vms.create(VMSpec())
+    with pytest.raises(VMCrashed, match="powered off"):
+        await platform.executions.run(
+            vm.id, ExecutionSpec(("sh", "-c", "echo o > /proc/sysrq-trigger; sleep 60"), user="root")
+        )
+
+    async def stopped() -> bool:
+        return (await platform.vms.get(vm.id)).state is VMState.STOPPED
+
+    await eventually(stopped)
+    assert "powered off" in (await platform.vms.get(vm.id)).reason
+    (execution,) = await platform.executions.list(vm.id)
+    assert execution.state is ExecutionState.LOST
+    await platform.vms.delete(vm.id)
+
+
 async def test_an_idle_vm_sleeps_and_wakes_with_the_right_time(platform: Platform) -> None:
     vm = await platform.vms.create(VMSpec(idle_timeout_s=1.5))
     before = (await said(platform, vm.id, WHO))[1]

@@ -301,7 +301,7 @@ class QemuDriver:
             return Inspection(Condition.GONE, "The VM was deleted.")
         orderly = not home.monitor.exists()
         how = "It was powered off." if orderly else "Its process was killed or crashed."
-        return Inspection(Condition.GONE, f"{how} {home.last_words()}".rstrip())
+        return Inspection(Condition.GONE, f"{how} {home.last_words()}".rstrip(), orderly=orderly)
 
     async def _kill_all(self, home: Home) -> None:
         while pids := await asyncio.to_thread(procs.find, home.path, _EXECUTABLE):
