@@ -172,11 +172,12 @@ class _Carrying:
         return self._job.vm_id or ""
 
     async def _user(self) -> str | None:
-        """Who the files belong to: the steps' user, or the image's."""
-        if self._job.spec.user is not None:
-            return self._job.spec.user
-        vm = await self._host.vms.get(self._vm_id)
-        return (await self._host.images.get(vm.image_digest)).config.user or None
+        """Whose the files are: the steps' user's, or the image's. None: root, whom not every image names."""
+        user = self._job.spec.user
+        if user is None:
+            vm = await self._host.vms.get(self._vm_id)
+            user = (await self._host.images.get(vm.image_digest)).config.user
+        return None if user in ("", "root", "0") else user
 
     async def _steps(self) -> bool:
         """Run the steps; whether one has failed that counts."""
