@@ -12,7 +12,8 @@
 
 Any state but the final ones may become ``failed``. A guest that powers itself off takes its VM from
 ``running`` to ``stopped`` directly (and from ``paused``, if the row of a resumed VM is not written yet).
-``stopped`` and ``failed`` keep the row and the console log until the VM is deleted; deleting removes everything.
+``stopped`` and ``failed`` keep the row and the console log until the VM is deleted; deleting removes
+everything.
 """
 
 from __future__ import annotations

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from aetherium.domain.errors import AetheriumError, Conflict, InvalidTransition, Unsupported, VMCrashed
 from aetherium.domain.vms import VM, VM_LIFECYCLE, Capability, VMState
-from aetherium.interfaces.drivers import SnapshotData, VMDriver
+from aetherium.interfaces.drivers import Condition, SnapshotData, VMDriver
 from aetherium.interfaces.tasks import finish
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host
@@ -45,6 +45,12 @@ class Power:
     async def resume(self, vm_id: str) -> VM:
         """Go on."""
         return await finish(self._resume(vm_id))
+
+    async def go_on(self, vm_id: str) -> None:
+        """Resume a VM whose row says that it runs and that is paused: the process that paused it, for a
+        snapshot maybe, was killed. Nothing is done where somebody works on it, or it is not so any more."""
+        if self._host.locks.free(vm_id):
+            await finish(self._go_on(vm_id))
 
     async def resume_idle(self, vm_id: str) -> VM:
         """Go on if the idle policy paused it; of several callers at once one does it."""
@@ -140,13 +146,25 @@ class Power:
                 raise InvalidTransition(
                     f"VM {vm_id} is {vm.state} and cannot be resumed.", hint="Only a paused VM can."
                 )
-            driver = await self._able(vm)
-            await driver.resume(handle_of(vm))
-            async with host.connections.session(replace(vm, state=VMState.RUNNING)) as guest:
-                await self._launcher.introduce(vm, guest)
+            await self._able(vm)
+            await self._wake(vm)
             return await host.store.vms.transition(
                 vm_id, VMState.RUNNING, reason="", last_active_at=host.clock.now()
             )
+
+    async def _go_on(self, vm_id: str) -> None:
+        async with self._host.locks.hold(vm_id):
+            vm = await self._host.store.vms.get(vm_id)
+            seen = await self._driver(vm).inspect(handle_of(vm))
+            if vm.state is VMState.RUNNING and seen.condition is Condition.PAUSED:
+                log.info("%s was left paused: it goes on.", vm_id)
+                await self._wake(vm)
+
+    async def _wake(self, vm: VM) -> None:
+        """Its processors go on, and its clock is set."""
+        await self._driver(vm).resume(handle_of(vm))
+        async with self._host.connections.session(replace(vm, state=VMState.RUNNING)) as guest:
+            await self._launcher.introduce(vm, guest)
 
     def _driver(self, vm: VM) -> VMDriver:
         return self._host.drivers.get(vm.driver)

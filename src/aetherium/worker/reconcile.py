@@ -6,7 +6,8 @@ Rules:
    that had not ended: ``failed``, with the error code ``interrupted``.
 2. A VM that is ``stopping`` while nobody works on it: its stop is finished.
 3. A VM that is said to run or to be paused and whose process is gone: ``failed``, its executions ``lost``.
-   One that is paused in fact and not in its row, or the other way: the row is corrected.
+   One that is paused in fact and not in its row: whoever paused it, for a snapshot maybe, was killed, and it
+   goes on. The other way: the row is corrected.
 4. Anything on the host that no row knows: removed. Rows are always written first, and the host is looked at
    before the rows, so a VM that is being created is never taken for one of these.
 5. Holds on images, temporary directories, locks and job directories that nobody needs: removed.
@@ -28,7 +29,7 @@ from aetherium.domain.ids import JOB, is_id
 from aetherium.domain.ids import SNAPSHOT as SNAPSHOT_PREFIX
 from aetherium.domain.ids import VM as VM_PREFIX
 from aetherium.domain.jobs import JobState
-from aetherium.domain.vms import IDLE, VM, VMState
+from aetherium.domain.vms import VM, VMState
 from aetherium.interfaces.drivers import Condition, VMDriver
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host, record_end, remove_vm
@@ -87,7 +88,7 @@ class Reconciler:
             await remove_vm(self._host, vm.id)
         elif vm.state is VMState.STOPPING and self._host.locks.free(vm.id):
             await self._finish_stop(vm.id)
-        elif vm.state in LIVE and vm.handle is not None and vm.id not in self._host.connections.watched():
+        elif vm.state in LIVE and vm.handle is not None:
             await self._compare(vm)
 
     def _own_failure(self, vm: VM) -> bool:
@@ -106,18 +107,21 @@ class Reconciler:
         if seen.condition in (Condition.GONE, Condition.PANICKED):
             await record_end(self._host.store, self._host.drivers, self._host.clock, vm.id, seen)
             return
-        wrong = (seen.condition is Condition.PAUSED) != (vm.state is VMState.PAUSED)
-        if not wrong or seen.condition is Condition.HUNG or not self._host.locks.free(vm.id):
+        if seen.condition is Condition.PAUSED and vm.state is VMState.RUNNING:
+            await self._power.go_on(vm.id)
+        elif seen.condition is Condition.RUNNING and vm.state is VMState.PAUSED:
+            await self._correct(vm.id)
+
+    async def _correct(self, vm_id: str) -> None:
+        """The row of a VM that was resumed by a process that was killed before it could write so."""
+        if not self._host.locks.free(vm_id):
             return
-        async with self._host.locks.hold(vm.id):
+        async with self._host.locks.hold(vm_id):
+            vm = await self._host.store.vms.get(vm_id)
             now = await self._host.drivers.get(vm.driver).inspect(handle_of(vm))
-            if now.condition is Condition.PAUSED:
+            if now.condition is Condition.RUNNING:
                 await self._host.store.vms.transition(
-                    vm.id, VMState.PAUSED, only_from={VMState.RUNNING}, reason=IDLE
-                )
-            elif now.condition is Condition.RUNNING:
-                await self._host.store.vms.transition(
-                    vm.id, VMState.RUNNING, only_from={VMState.PAUSED}, reason=""
+                    vm_id, VMState.RUNNING, only_from={VMState.PAUSED}, reason=""
                 )
 
     async def _strangers(self) -> None:

@@ -15,7 +15,7 @@ from aetherium.domain.executions import ExecutionSpec, ExecutionState
 from aetherium.domain.ids import new_id
 from aetherium.domain.jobs import Job, JobSpec, JobState, JobStep
 from aetherium.domain.vms import VM, VMSpec, VMState
-from aetherium.interfaces.drivers import Launch
+from aetherium.interfaces.drivers import Condition, Launch
 from aetherium.services.connections import handle_of
 from tests.fixtures.platform import data_dir, fake_platform
 from tests.fixtures.waiting import eventually
@@ -88,16 +88,32 @@ async def test_a_vm_that_ended_unseen_has_failed(data_dir: Path) -> None:
 async def test_a_row_says_what_the_vm_does(data_dir: Path) -> None:
     async with fake_platform(data_dir, background=False) as platform:
         vm = await platform.vms.create(VMSpec())
+        await platform.vms.pause(vm.id)
+        await platform.host.drivers.get("fake").resume(handle_of(vm))
+
+        async def runs() -> bool:
+            return (await reconciled(platform, vm)).state is VMState.RUNNING
+
+        await eventually(runs)
+        await platform.executions.run(vm.id, ExecutionSpec(("true",)))
+
+
+async def test_a_vm_that_was_left_paused_goes_on(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        vm = await platform.vms.create(VMSpec())
         driver = platform.host.drivers.get("fake")
-        await platform.host.connections.close()
-
-        async def becomes(state: VMState) -> bool:
-            return (await reconciled(platform, vm)).state is state
-
         await driver.pause(handle_of(vm))
-        await eventually(lambda: becomes(VMState.PAUSED))
-        await driver.resume(handle_of(vm))
-        await eventually(lambda: becomes(VMState.RUNNING))
+
+        async def paused() -> bool:
+            return (await driver.inspect(handle_of(vm))).condition is Condition.PAUSED
+
+        await eventually(paused)
+        async with platform.host.locks.hold(vm.id):  # somebody makes a snapshot of it
+            assert (await reconciled(platform, vm)).state is VMState.RUNNING
+            assert await paused()
+        assert (await reconciled(platform, vm)).state is VMState.RUNNING
+        assert not await paused()
+        await platform.executions.run(vm.id, ExecutionSpec(("true",)))
 
 
 async def test_a_stop_that_was_cut_is_finished(data_dir: Path) -> None:
