@@ -26,6 +26,8 @@ def lookup(wanted: str | None) -> User:
         user = _user(entry, int(entry[2]))
     elif name.isdigit():
         user = User(name, int(name), 0, [], "/")
+    elif name == "root":  # images without user names have one all the same
+        user = User(name, 0, 0, [], "/root" if os.path.isdir("/root") else "/")
     else:
         raise OSError(ENOENT, f"There is no user {name!r} in the guest")
     if group:

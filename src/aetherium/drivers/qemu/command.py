@@ -41,6 +41,9 @@ def boot(machine: Machine, launch: Launch) -> list[str]:
         # Under TCG the guest's counter is the host's. Left to itself the kernel measures it against the
         # timer chip, gives up where the host is busy, and then waits for ever for a tick.
         words.append(f"tsc_early_khz={machine.tsc_khz} tsc=reliable")
+        # Translated code is kept by address: where each program finds its libraries at addresses of its own,
+        # all of them are translated anew each time (/bin/true: 38 ms of CPU, instead of 14).
+        words.append("norandmaps")
     kernel = ["-kernel", str(image.kernel), "-initrd", str(image.initrd)]
     return [*_common(machine, launch, memory, level=1), *kernel, "-append", " ".join(words)]
 
