@@ -161,7 +161,7 @@ def _platform(host: Host, used: Parts, owners: Owners) -> Platform:
     settings = host.settings
     launcher = Launcher(host)
     warm = WarmSnapshots(host, launcher, settings.data_dir / "warm")
-    pools = WarmPools(host, launcher, settings.pool)
+    pools = WarmPools(host, launcher, settings.pools)
     settler = Settler(host)
     power = Power(host, launcher, settler)
     vms = VMService(host, launcher, warm, pools, power)

@@ -89,7 +89,7 @@ class Settings(BaseSettings):
     stop_grace_s: float = Field(default=10.0, ge=0)
     warm_snapshots: int = Field(default=8, ge=0)
     warm_mib: int = Field(default=8192, ge=0)
-    pool: tuple[PoolSettings, ...] = ()
+    pool: tuple[PoolSettings, ...] | None = None
     reap_interval_s: float = Field(default=1.0, gt=0)
     reconcile_interval_s: float = Field(default=30.0, gt=0)
     output_mib: int = Field(default=16, ge=1)
@@ -128,8 +128,8 @@ class Settings(BaseSettings):
 
     @field_validator("pool")
     @classmethod
-    def _sizes(cls, pools: tuple[PoolSettings, ...]) -> tuple[PoolSettings, ...]:
-        for pool in pools:
+    def _sizes(cls, pools: tuple[PoolSettings, ...] | None) -> tuple[PoolSettings, ...] | None:
+        for pool in pools or ():
             try:
                 _ = pool.resources
             except InvalidInput as error:
@@ -150,6 +150,17 @@ class Settings(BaseSettings):
     def resources(self) -> Resources:
         """The size of a VM for which none is given."""
         return Resources(self.vcpus, self.memory_mib, self.disk_mib)
+
+    @property
+    def pools(self) -> tuple[PoolSettings, ...]:
+        """The pools that a process that stays keeps; if none are given, one of the default image and size."""
+        if self.pool is not None:
+            return self.pool
+        return (
+            PoolSettings(
+                image=self.image, vcpus=self.vcpus, memory_mib=self.memory_mib, disk_mib=self.disk_mib
+            ),
+        )
 
     @classmethod
     def settings_customise_sources(

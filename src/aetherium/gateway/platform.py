@@ -10,6 +10,7 @@ from starlette.requests import HTTPConnection
 from aetherium.gateway.streams import Drain
 
 if TYPE_CHECKING:
+    from aetherium.interfaces.pool import VMPool
     from aetherium.services.doctor import Doctor
     from aetherium.services.executions import ExecutionService
     from aetherium.services.images import ImageService
@@ -33,6 +34,8 @@ class Platform(Protocol):
     def jobs(self) -> JobService: ...
     @property
     def doctor(self) -> Doctor: ...
+    @property
+    def pools(self) -> VMPool: ...
 
 
 def _platform(connection: HTTPConnection) -> Platform:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Protocol
 
 from aetherium.domain.vms import VM, VMSpec
@@ -15,6 +16,19 @@ JOB_LABEL = "aetherium.job"
 HIDDEN_LABELS = frozenset({POOL_LABEL, SEED_LABEL})
 
 
+@dataclass(frozen=True, slots=True)
+class PoolLevel:
+    """How full the pools of a process are.
+
+    Args:
+        ready: VMs that wait.
+        wanted: how many should.
+    """
+
+    ready: int = 0
+    wanted: int = 0
+
+
 class VMPool(Protocol):
     """VMs that run, have answered, and have run a command once, so that their caches are warm."""
 
@@ -23,12 +37,19 @@ class VMPool(Protocol):
         row still says that it is the pool's. None if there is none."""
         ...
 
+    def level(self) -> PoolLevel:
+        """How full it is; nothing is wanted where none is kept."""
+        ...
+
 
 class NoPool:
     """For processes that keep none."""
 
     async def take(self, spec: VMSpec, *, driver: str, image_digest: str) -> VM | None:
         return None
+
+    def level(self) -> PoolLevel:
+        return PoolLevel()
 
 
 _: type[VMPool] = NoPool

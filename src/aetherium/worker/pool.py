@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from aetherium.domain.errors import AetheriumError
+from aetherium.domain.errors import AetheriumError, NotFound
 from aetherium.domain.vms import VM, NetworkPolicy, Resources, VMSpec
-from aetherium.interfaces.pool import POOL_LABEL, VMPool
+from aetherium.interfaces.pool import POOL_LABEL, PoolLevel, VMPool
 from aetherium.services.host import Host
 from aetherium.services.launching import Launcher
 from aetherium.services.vms import VMService
@@ -23,6 +23,8 @@ log = logging.getLogger(__name__)
 QUIET_S = 60.0
 # Pauses after a failure, in seconds: doubled each time, up to the second.
 RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
+# Between two looks for an image that does not exist yet, in seconds.
+IMAGE_S = 2.0
 # Forks at once: they compete for the same processors with the VMs in use.
 _AT_ONCE = 2
 
@@ -37,6 +39,7 @@ class _Pool:
     driver: str = ""
     image_digest: str = ""
     failures: int = 0
+    complaint: str = ""
 
     def fits(self, resources: Resources, network: NetworkPolicy, driver: str, digest: str) -> bool:
         return (self.driver, self.image_digest) == (driver, digest) and (
@@ -46,7 +49,7 @@ class _Pool:
 
 
 class WarmPools:
-    """See interfaces/pool.py. One for each entry of the setting `pool`."""
+    """See interfaces/pool.py. One for each of `pools`; nothing is kept until `run`."""
 
     def __init__(self, host: Host, launcher: Launcher, pools: Sequence[PoolSettings]) -> None:
         self._host = host
@@ -56,6 +59,7 @@ class WarmPools:
             for index, each in enumerate(pools)
         ]
         self._wake = asyncio.Event()
+        self._kept = False
 
     async def take(self, spec: VMSpec, *, driver: str, image_digest: str) -> VM | None:
         """See VMPool. Takes no time."""
@@ -75,8 +79,14 @@ class WarmPools:
         """How many VMs wait, over all pools."""
         return sum(len(pool.ready) for pool in self._pools)
 
+    def level(self) -> PoolLevel:
+        """How full they are, over all; nothing is wanted where none are kept."""
+        wanted = sum(pool.wanted for pool in self._pools) if self._kept else 0
+        return PoolLevel(self.ready(), wanted)
+
     async def run(self, vms: VMService) -> None:
         """Keep all pools filled until cancelled."""
+        self._kept = True
         async with asyncio.TaskGroup() as group:
             for pool in self._pools:
                 group.create_task(self._keep(pool, vms), name=f"pool {pool.label}")
@@ -93,15 +103,23 @@ class WarmPools:
             try:
                 await self._refresh(pool)
                 await self._fill(pool, vms)
-                pool.failures = 0
-                pause = QUIET_S / 4
+                pool.failures, pool.complaint = 0, ""
+            except NotFound as error:  # the image has not been built yet
+                self._complain(pool, logging.INFO, error)
+                await self._host.clock.sleep(IMAGE_S)
             except AetheriumError as error:
                 pause = min(RETRY_S * 2**pool.failures, LONGEST_RETRY_S)
                 pool.failures = min(pool.failures + 1, 16)
-                log.warning("The pool of %s cannot be filled: %s", pool.settings.image, error)
+                self._complain(pool, logging.WARNING, error)
                 await self._host.clock.sleep(pause)
-                continue
-            await self._woken(pause)
+            else:
+                await self._woken(QUIET_S / 4)
+
+    def _complain(self, pool: _Pool, level: int, error: AetheriumError) -> None:
+        """Once for each cause, not each time that it is tried again."""
+        if pool.complaint != str(error):
+            pool.complaint = str(error)
+            log.log(level, "The pool of %s waits: %s", pool.settings.image, error)
 
     async def _woken(self, seconds: float) -> None:
         """Wait until a VM was taken, or for `seconds`."""

@@ -85,7 +85,7 @@ def test_a_wrong_file_is_refused(tmp_path: Path, text: str, said: str) -> None:
     [
         ("AETHERIUM_MEMORY_MB", "1", "Did you mean 'memory_mib'"),
         ("AETHERIUM_VCPUS", "many", "vcpus is 'many'"),
-        ("AETHERIUM_POOL", "{", "not usable"),
+        ("AETHERIUM_POOL", "{", "pool is '{'"),
         ("AETHERIUM_VCPUS_FILE", "/does/not/exist", "cannot be read"),
         ("AETHERIUM_VCPUS_FILE", "/dev/zero", "too long"),
     ],
@@ -119,3 +119,20 @@ def test_documented_defaults_are_true() -> None:
             assert float(shown) == float(default), name
         elif isinstance(default, str):
             assert shown == default, name
+
+
+def test_the_pool_is_of_the_default_image_and_size_unless_others_are_given(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "aetherium.toml").write_text("memory_mib = 1024\nimage = 'tools'")
+    (pool,) = Settings.load(data_dir=tmp_path).pools
+    assert (pool.image, pool.memory_mib, pool.minimum, pool.maximum) == ("tools", 1024, 1, 4)
+    assert pool.resources == Settings.load(data_dir=tmp_path).resources
+    (tmp_path / "aetherium.toml").write_text("[[pool]]\nminimum = 2")
+    (pool,) = Settings.load(data_dir=tmp_path).pools
+    assert (pool.image, pool.minimum) == ("base", 2)
+    (tmp_path / "aetherium.toml").write_text("pool = []")
+    assert Settings.load(data_dir=tmp_path).pools == ()
+    (tmp_path / "aetherium.toml").unlink()
+    monkeypatch.setenv("AETHERIUM_POOL", "[]")
+    assert Settings.load(data_dir=tmp_path).pools == ()

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from pathlib import Path
+
+import pytest
 
 from aetherium.bootstrap import Platform
 from aetherium.domain.executions import ExecutionSpec
+from aetherium.domain.images import Image
 from aetherium.domain.vms import Resources, VMSpec, VMState
 from aetherium.drivers.fake import FakeDriver
-from aetherium.interfaces.pool import POOL_LABEL
+from aetherium.interfaces.pool import POOL_LABEL, PoolLevel
 from aetherium.services.connections import handle_of
+from aetherium.worker import pool
 from tests.fixtures.platform import ForkableDriver, data_dir, fake_platform, tiny_images
 from tests.fixtures.waiting import eventually
 
@@ -87,3 +92,45 @@ async def test_a_new_image_under_the_tag_empties_the_pool(data_dir: Path) -> Non
             return [each.image_digest for each in waiting] == [digest]
 
         await eventually(renewed, within_s=20)
+
+
+async def test_a_pool_waits_for_its_image_and_says_so_once(
+    data_dir: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pool, "IMAGE_S", 0.01)
+    pools = [{"image": "later", "minimum": 1, "maximum": 1}]
+    with caplog.at_level(logging.INFO, "aetherium.worker.pool"):
+        async with fake_platform(data_dir, pool=pools) as platform:
+            looks = 0
+            look = platform.host.images.get
+
+            async def counted(ref: str) -> Image:
+                nonlocal looks
+                looks += 1
+                return await look(ref)
+
+            async def often() -> bool:
+                return looks >= 5
+
+            monkeypatch.setattr(platform.host.images, "get", counted)
+            await eventually(often)
+            assert platform.pools.level() == PoolLevel(0, 1)
+            await (await tiny_images(data_dir / "images", "later")).get("later")
+            await filled(platform, 1)
+            assert platform.pools.level() == PoolLevel(1, 1)
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "later" in caplog.records[0].message
+
+
+async def test_a_short_lived_process_keeps_none(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False, pool=None) as platform:
+        await platform.vms.create(VMSpec())
+        assert platform.pools.level() == PoolLevel(0, 0)
+        assert len(await platform.host.store.vms.list()) == 1
+
+
+async def test_one_waits_if_nothing_else_is_said(data_dir: Path) -> None:
+    async with fake_platform(data_dir, pool=None) as platform:
+        await filled(platform, 1)
+        (waiting,) = await platform.vms.list(labels={POOL_LABEL: "base-0"})
+        assert (await platform.vms.create(VMSpec())).id == waiting.id

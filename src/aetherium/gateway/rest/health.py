@@ -22,11 +22,12 @@ async def healthz() -> dict[str, object]:
 
 
 @router.get("/readyz")
-async def readyz(drain: DrainDep) -> Response:
-    """It takes requests; 503 while it shuts down."""
+async def readyz(drain: DrainDep, platform: PlatformDep) -> Response:
+    """It takes requests; 503 while it shuts down. `pools` says how many VMs wait and how many should."""
     if drain.draining:
         return JSONResponse({"status": "draining"}, status_code=503)
-    return JSONResponse({"status": "ready", "version": __version__})
+    level = wire.dump(platform.pools.level())
+    return JSONResponse({"status": "ready", "version": __version__, "pools": level})
 
 
 @router.get("/v1/doctor", response_model=list[Check])
