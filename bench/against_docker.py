@@ -9,10 +9,12 @@ import sys
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from pathlib import Path
 
 from aetherium.client import AsyncClient
+from aetherium.client.transport import Transport
 from aetherium.domain.errors import Unavailable
-from aetherium.domain.vms import VMSpec, VMState
+from aetherium.domain.vms import VMSpec
 from aetherium.process import run, spawned
 from bench.docker import dockerd, import_rootfs
 from bench.machine import SIZE, TRUE, Machine, data_dir
@@ -95,7 +97,7 @@ def _environment() -> dict[str, str]:
 @asynccontextmanager
 async def _up() -> AsyncIterator[AsyncClient]:
     """`aetherium up` with a warm pool, and a client of it."""
-    socket = data_dir() / "run" / "aetherium.sock"
+    socket = _socket()
     async with spawned([sys.executable, "-m", "aetherium", "up"], env=_environment()) as process:
         try:
             async with asyncio.timeout(READY_S):
@@ -116,14 +118,19 @@ async def _up() -> AsyncIterator[AsyncClient]:
 
 async def _pool_filled(client: AsyncClient) -> None:
     """Return when the pool is full, having deleted the VMs that were taken before."""
-    async with asyncio.timeout(READY_S):
-        while True:
-            pooled = 0
-            for vm in await client.vms.list(states=[VMState.RUNNING]):
-                if any(key.startswith("aetherium.pool") for key in vm.spec.labels):
-                    pooled += 1
-                else:
-                    await client.vms.delete(vm.id)
-            if pooled >= POOL:
-                return
-            await asyncio.sleep(0.05)
+    for vm in await client.vms.list():
+        await client.vms.delete(vm.id)
+    gateway = Transport(_socket())
+    try:
+        async with asyncio.timeout(READY_S):
+            while True:
+                level = (await gateway.call("GET", "/readyz"))["pools"]
+                if level["ready"] >= level["wanted"]:
+                    return
+                await asyncio.sleep(0.05)
+    finally:
+        await gateway.close()
+
+
+def _socket() -> Path:
+    return data_dir() / "run" / "aetherium.sock"

@@ -249,19 +249,19 @@ class VMService:
 
     async def _from_pool(self, spec: VMSpec, driver: str, digest: str, owner: str | None) -> VM | None:
         while (ready := await self._pool.take(spec, driver=driver, image_digest=digest)) is not None:
+            if not self._host.connections.connected(ready.id):
+                await self._launcher.discard(ready.id)  # it ended while it waited
+                continue
             try:
+                # The row goes last, in one write: until then the VM is the pool's, and goes with this process.
+                async with self._host.connections.session(ready) as guest:
+                    await self._launcher.introduce(replace(ready, spec=spec), guest)
                 vm = await self._host.store.vms.claim(
-                    ready.id,
-                    owner=self._host.owner,
-                    spec=spec,
-                    heir=self._host.owner,
-                    at=self._host.clock.now(),
+                    ready.id, owner=self._host.owner, spec=spec, heir=owner, at=self._host.clock.now()
                 )
-                if vm is None:
-                    continue  # it ended while it waited
-                async with self._host.connections.session(vm) as guest:
-                    await self._launcher.introduce(vm, guest)
-                return await self._hand_over(vm, owner)
+                if vm is not None:
+                    return vm
+                await self._launcher.discard(ready.id)  # it ended meanwhile
             except AlreadyExists:
                 await self._launcher.discard(ready.id)
                 raise
@@ -272,11 +272,6 @@ class VMService:
                 await self._launcher.discard(ready.id)
                 raise
         return None
-
-    async def _hand_over(self, vm: VM, owner: str | None) -> VM:
-        if owner == self._host.owner:
-            return vm
-        return await self._host.store.vms.edit(vm.id, lambda row: replace(row, owner=owner))
 
     async def _from_warm(
         self,

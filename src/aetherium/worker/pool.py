@@ -25,6 +25,8 @@ QUIET_S = 60.0
 RETRY_S, LONGEST_RETRY_S = 1.0, 60.0
 # Between two looks for an image that does not exist yet, in seconds.
 IMAGE_S = 2.0
+# After a VM was taken: its first command comes now, and the next fork would take its processors.
+REFILL_S = 0.25
 # Forks at once: they compete for the same processors with the VMs in use.
 _AT_ONCE = 2
 
@@ -114,6 +116,7 @@ class WarmPools:
                 await self._host.clock.sleep(pause)
             else:
                 await self._woken(QUIET_S / 4)
+                await self._host.clock.sleep(REFILL_S)
 
     def _complain(self, pool: _Pool, level: int, error: AetheriumError) -> None:
         """Once for each cause, not each time that it is tried again."""
