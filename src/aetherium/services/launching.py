@@ -88,11 +88,14 @@ class Launcher:
             raise
 
     async def introduce(self, vm: VM, guest: Guest) -> None:
-        """Give the guest its identity, time and randomness. Raises BootFailed: it is not handed out then."""
+        """Give the guest its identity, time and randomness; on return it has answered. Raises BootFailed: it
+        is not handed out then."""
         probe = await self._host.drivers.get(vm.driver).probe()
         alone = Capability.HARDWARE_ISOLATION in probe.capabilities
         if not alone and "init" not in guest.info.capabilities:
-            return  # a process beside others (the fake driver's), which must leave its host's identity alone
+            # A process beside others (the fake driver's) must leave its host's identity alone.
+            await guest.ping()
+            return
         try:
             await guest.identify(identity(vm, self._host.clock))
         except GuestError as error:

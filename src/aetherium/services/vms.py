@@ -253,7 +253,7 @@ class VMService:
                 await self._launcher.discard(ready.id)  # it ended while it waited
                 continue
             try:
-                # The row goes last, in one write: until then the VM is the pool's, and goes with this process.
+                # The row goes last, in one write: until then the VM is the pool's and goes with this process.
                 async with self._host.connections.session(ready) as guest:
                     await self._launcher.introduce(replace(ready, spec=spec), guest)
                 vm = await self._host.store.vms.claim(
