@@ -65,6 +65,8 @@ class ScriptedJobs:
     def _write(self, directory: Path) -> None:
         (directory / "artifacts" / "dist").mkdir(parents=True)
         (directory / "artifacts" / "dist" / "a.txt").write_bytes(b"data")
+        (directory / "logs").mkdir()
+        (directory / "logs" / "01-test.log").write_bytes(b"to stdoutto stderr\n")
         (directory / "changes.patch").write_bytes(b"diff --git\n")
 
     def directory(self, job_id: str) -> Path:
@@ -153,6 +155,7 @@ async def test_people_see_steps_output_and_what_came_back(
     assert job.spec.steps[0].argv == ("make", "-k")
     assert job.spec.secrets == ("VALUE",)
     assert (out / "artifacts" / "dist" / "a.txt").read_bytes() == b"data"
+    assert (out / "logs" / "01-test.log").read_bytes() == b"to stdoutto stderr\n"
     assert (out / "changes.patch").read_bytes() == b"diff --git\n"
     assert json.loads((out / "job.json").read_text(encoding="utf-8"))["id"] == job.id
 

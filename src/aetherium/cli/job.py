@@ -176,7 +176,8 @@ def artifacts(
     ctx: typer.Context,
     ref: Ref,
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="DIR", help="Save them there, the patch too.")
+        Path | None,
+        typer.Option("--output", "-o", metavar="DIR", help="Save them there, with logs, patch."),
     ] = None,
     as_json: Json = False,
 ) -> None:

@@ -17,7 +17,7 @@ from aetherium.domain.errors import ChannelClosed, InvalidInput, NotFound, Proto
 if TYPE_CHECKING:
     from aetherium.domain.jobs import Job
 
-PATCH = "changes.patch"
+LOGS, PATCH, DELTA = "logs", "changes.patch", "delta.patch"
 
 
 async def follow(command: Command, job_id: str, view: JobView) -> Job:
@@ -38,7 +38,7 @@ async def follow(command: Command, job_id: str, view: JobView) -> Job:
 
 
 async def save(command: Command, job: Job, directory: Path) -> dict[str, str]:
-    """Write a job's artifacts, patch and record into `directory`; what was written, by label."""
+    """Write a job's logs, artifacts, patches and record into `directory`; what was written, by label."""
     await asyncio.to_thread(_make, directory)
     saved: dict[str, str] = {}
     jobs = command.client.jobs
@@ -46,9 +46,16 @@ async def save(command: Command, job: Job, directory: Path) -> dict[str, str]:
         target = below(directory, artifact.path)
         await saving.save(jobs.artifact(job.id, artifact.path), target)
         saved[f"artifact {artifact.name}"] = str(target)
+    for log in await jobs.logs(job.id):
+        target = below(directory / LOGS, log.name)
+        await saving.save(jobs.log(job.id, log.name), target)
+        saved["logs"] = str(target.parent)
     if job.patch is not None:
         await saving.save(jobs.patch(job.id), directory / PATCH)
         saved["patch"] = str(directory / PATCH)
+        if job.patch.delta:
+            await saving.save(jobs.patch(job.id, delta=True), directory / DELTA)
+            saved["patch against what was delivered"] = str(directory / DELTA)
     await saving.save(_one(json.dumps(plain(job), indent=2).encode()), directory / "job.json")
     return saved
 

@@ -73,7 +73,7 @@ def run(
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", metavar="DIR", help="Write artifacts, patch and record there."),
+        typer.Option("--output", "-o", metavar="DIR", help="Write artifacts, logs, patch and record there."),
     ] = None,
     detach: Annotated[bool, typer.Option("--detach", "-d", help="Print the job's id; needs `up`.")] = False,
     rm: Annotated[bool, typer.Option("--rm", help="Forget the job at its end.")] = False,
@@ -292,7 +292,7 @@ async def _finish(command: Command, job: Job, wishes: _Wishes) -> int:
     if wishes.patch_out is not None and await save_patch(command, job, wishes.patch_out):
         saved["patch"] = str(wishes.patch_out)
     if not saved and not wishes.rm and (job.artifacts or job.patch):
-        saved["artifacts and patch"] = f"aetherium job artifacts {job.id} --output DIR"
+        saved["artifacts, logs and patch"] = f"aetherium job artifacts {job.id} --output DIR"
     summarise(command.output, job, saved)
     if command.output.as_json:
         command.output.line({"job": job, "exit_code": job.exit_code, "saved": saved})

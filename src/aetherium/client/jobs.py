@@ -10,7 +10,7 @@ from aetherium.client import values
 from aetherium.client.paging import collect
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
-from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState
+from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, StepLog
 
 
 class Jobs:
@@ -53,9 +53,20 @@ class Jobs:
         """Delete it, with its logs and artifacts."""
         await self._http.call("DELETE", f"/v1/jobs/{quoted(ref)}")
 
-    def patch(self, ref: str) -> AsyncIterator[bytes]:
-        """All changes that it made, as ``git apply`` takes them."""
-        return self._http.download(f"/v1/jobs/{quoted(ref)}/patch")
+    async def logs(self, ref: str) -> Sequence[StepLog]:
+        """The files with what its steps have written so far."""
+        found = await self._http.call("GET", f"/v1/jobs/{quoted(ref)}/logs")
+        return [values.load(StepLog, item) for item in found]
+
+    def log(self, ref: str, name: str) -> AsyncIterator[bytes]:
+        """What a step has written so far, by the name that `logs` tells."""
+        return self._http.download(f"/v1/jobs/{quoted(ref)}/logs/{quote(name, safe='')}")
+
+    def patch(self, ref: str, *, delta: bool = False) -> AsyncIterator[bytes]:
+        """All changes against the commit, as ``git apply`` takes them; `delta`: only those that it made to
+        what was delivered, where that differed from the commit."""
+        params = {"delta": "true"} if delta else None
+        return self._http.download(f"/v1/jobs/{quoted(ref)}/patch", params=params)
 
     def artifact(self, ref: str, name: str) -> AsyncIterator[bytes]:
         """An artifact's bytes, by its path."""

@@ -21,7 +21,7 @@ from aetherium.domain.errors import Unavailable
 from aetherium.domain.executions import Execution, ExecutionSpec
 from aetherium.domain.guest import FileStat, OutputChunk
 from aetherium.domain.images import Image, ImageRecipe
-from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState
+from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, StepLog
 from aetherium.domain.snapshots import Snapshot
 from aetherium.domain.vms import VM, VMMetrics, VMSpec, VMState
 
@@ -316,9 +316,17 @@ class Jobs(_Part):
         """Delete it, with its logs and artifacts."""
         self._loop.run(self._client.jobs.delete(ref))
 
-    def patch(self, ref: str) -> bytes:
+    def logs(self, ref: str) -> Sequence[StepLog]:
+        """The files with what its steps have written so far."""
+        return self._loop.run(self._client.jobs.logs(ref))
+
+    def log(self, ref: str, name: str) -> bytes:
+        """What a step has written so far."""
+        return self._loop.run(_joined(self._client.jobs.log(ref, name)))
+
+    def patch(self, ref: str, *, delta: bool = False) -> bytes:
         """All changes that it made."""
-        return self._loop.run(_joined(self._client.jobs.patch(ref)))
+        return self._loop.run(_joined(self._client.jobs.patch(ref, delta=delta)))
 
     def artifact(self, ref: str, name: str) -> bytes:
         """An artifact's bytes."""

@@ -235,6 +235,14 @@ class StepResult:
 
 
 @dataclass(frozen=True, slots=True)
+class StepLog:
+    """A file with what a step wrote; its name is made of a number and the step's name."""
+
+    name: str
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Artifact:
     """A file that a job brought back; `path` is relative to the job's directory on the host."""
 

@@ -82,7 +82,8 @@ def status_of(error: AetheriumError) -> int:
     """The HTTP status for an error."""
     if isinstance(error, GuestError):
         return _ERRNO_STATUS.get(str(error.details.get("errno", "")), STATUS[error.code])
-    return STATUS.get(error.code, 500)
+    codes = (getattr(kind, "code", "") for kind in type(error).__mro__)
+    return next((STATUS[code] for code in codes if code in STATUS), 500)
 
 
 def document(error: AetheriumError) -> dict[str, Any]:

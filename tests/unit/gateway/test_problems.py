@@ -22,7 +22,7 @@ from aetherium.gateway import problems
 def _tree(kind: type[AetheriumError] = AetheriumError) -> Iterator[type[AetheriumError]]:
     yield kind
     for inner in kind.__subclasses__():
-        if inner.__module__.startswith("aetherium."):
+        if inner.__module__.startswith("aetherium.domain."):
             yield from _tree(inner)
 
 
@@ -30,6 +30,13 @@ def test_every_error_has_a_status_and_comes_back_as_itself() -> None:
     for kind in _tree():
         assert kind.code in problems.STATUS, kind
         assert client_errors.CLASSES[kind.code] is kind
+
+
+def test_a_finer_error_of_an_adapter_has_the_status_of_what_it_refines() -> None:
+    class Finer(InvalidInput):
+        code = "finer"
+
+    assert problems.status_of(Finer("Wrong.")) == 422
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""``/v1/jobs``: submit, list, get, events, cancel, delete, and what a job brought back."""
+"""``/v1/jobs``: submit, list, get, events, cancel, delete, logs, and what a job brought back."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from aetherium.domain.errors import NotFound
-from aetherium.domain.jobs import Job, JobState
+from aetherium.domain.jobs import Job, JobState, StepLog
 from aetherium.gateway import wire
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import bodies
@@ -21,6 +21,7 @@ from aetherium.gateway.streams import Drain, StreamResponse, ndjson
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
 _PIECE = 256 * 1024
+_LOGS = "logs"
 
 
 @router.post("", status_code=201, response_model=Job)
@@ -78,13 +79,34 @@ async def events(
     return ndjson(source, drain)
 
 
-@router.get("/{ref}/patch")
-async def patch(ref: str, platform: PlatformDep, drain: DrainDep) -> Response:
-    """All changes that the job made, as `git apply` takes them."""
+@router.get("/{ref}/logs", response_model=list[StepLog])
+async def logs(ref: str, platform: PlatformDep) -> Response:
+    """The logs that the job's steps have written so far, in the order in which they began to write."""
     job = await platform.jobs.get(ref)
-    if job.patch is None:
+    found = await asyncio.to_thread(_logs, platform.jobs.directory(job.id))
+    return Response(b"[%s]" % b",".join(map(wire.dump_json, found)), media_type="application/json")
+
+
+@router.get("/{ref}/logs/{name}")
+async def log(ref: str, name: str, platform: PlatformDep, drain: DrainDep) -> Response:
+    """What one step has written so far, stdout and stderr as they came; `name` as listed."""
+    job = await platform.jobs.get(ref)
+    directory = platform.jobs.directory(job.id)
+    found = [item.name for item in await asyncio.to_thread(_logs, directory)]
+    if name not in found:
+        raise NotFound("log", name, hint=f"The job has: {', '.join(found) or 'none'}.")
+    return _file(directory, f"{_LOGS}/{name}", "text/plain; charset=utf-8", drain)
+
+
+@router.get("/{ref}/patch")
+async def patch(ref: str, platform: PlatformDep, drain: DrainDep, *, delta: bool = False) -> Response:
+    """All changes against the commit, as `git apply` takes them; with `delta` those that the job made to
+    what was delivered, where that differed from the commit."""
+    job = await platform.jobs.get(ref)
+    path = "" if job.patch is None else job.patch.delta if delta else job.patch.path
+    if not path:
         raise NotFound("patch of the job", ref, hint="The job changed nothing, or has not got that far.")
-    return _file(platform.jobs.directory(job.id), job.patch.path, "text/x-diff", drain)
+    return _file(platform.jobs.directory(job.id), path, "text/x-diff", drain)
 
 
 @router.get("/{ref}/artifacts/{name:path}")
@@ -97,6 +119,14 @@ async def artifact(ref: str, name: str, platform: PlatformDep, drain: DrainDep) 
     raise NotFound(
         "artifact", name, hint=f"The job has: {', '.join(a.path for a in job.artifacts) or 'none'}."
     )
+
+
+def _logs(directory: Path) -> list[StepLog]:
+    try:
+        files = sorted((directory / _LOGS).iterdir())
+    except FileNotFoundError:  # it has not begun
+        return []
+    return [StepLog(file.name, file.stat().st_size) for file in files]
 
 
 def _file(directory: Path, name: str, media_type: str, drain: Drain) -> Response:
