@@ -33,7 +33,7 @@ class DriverProbe:
     """Whether a driver works on this host.
 
     Args:
-        reason: why it does not, or how it does ("TCG: KVM cannot run a guest here").
+        reason: why it does not, or how it does ("TCG (KVM cannot start a guest here)").
         hint: what to do about it; empty if nothing needs doing.
         facts: versions, accelerator …, JSON types only.
     """

@@ -92,16 +92,17 @@ async def _probe(driver: VMDriver) -> DriverProbe:
 
 
 def _driver(driver: VMDriver, probe: DriverProbe, *, alone: bool) -> Check:
-    facts = ", ".join(f"{key} {value}" for key, value in probe.facts.items())
+    version = f"QEMU {probe.facts['qemu']}" if "qemu" in probe.facts else ""
     able = ", ".join(sorted(probe.capabilities))
-    detail = "; ".join(part for part in (probe.reason, facts, f"can {able}" if able else "") if part)
+    found = ", ".join(part for part in (version, probe.reason.removesuffix(".")) if part)
+    detail = "; ".join(part for part in (found, f"can {able}" if able else "") if part)
     return Check(driver.name, probe.available, detail, probe.hint, required=alone, group="drivers")
 
 
 def _kvm(probes: Sequence[tuple[VMDriver, DriverProbe]]) -> Check:
     """Whether a guest really ran under KVM: that /dev/kvm opens does not say so."""
     for _, probe in probes:
-        if str(probe.facts.get("accelerator", "")).lower() == "kvm":
+        if str(probe.facts.get("accel", "")) == "kvm":
             return Check("kvm", True, "A guest ran under it.", required=False, group="host")
     device = Path("/dev/kvm")
     if not device.exists():

@@ -52,7 +52,7 @@ async def probe(cache: Path, accel: str) -> tuple[DriverProbe, Machine | None]:
     found = DriverProbe(
         available=True,
         capabilities=frozenset(capabilities),
-        reason="KVM" if used == "kvm" else f"TCG: {why_not or 'as set'}",
+        reason="KVM" if used == "kvm" else f"TCG ({why_not or 'as set'})",
         hint="" if memory.readable() else "For snapshots: sysctl kernel.yama.ptrace_scope=0",
         facts={"accel": used, **facts},
     )
