@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 
 from aetherium import process
+from tests.fixtures.leftovers import end_all
 from tests.fixtures.platform import tiny_images
 
 DEADLINE_S = 60.0
@@ -29,6 +30,7 @@ class CLI:
     """`aetherium` with a data directory of its own."""
 
     data_dir: Path
+    driver: str = "fake"
 
     def argv(self, *words: str) -> list[str]:
         return [sys.executable, "-m", "aetherium", *words]
@@ -38,7 +40,7 @@ class CLI:
         return {
             **kept,
             "AETHERIUM_DATA_DIR": str(self.data_dir),
-            "AETHERIUM_DRIVERS": '["fake"]',
+            "AETHERIUM_DRIVERS": json.dumps([self.driver]),
             "PYTHONPATH": "src",
             **more,
         }
@@ -84,6 +86,7 @@ async def fresh_cli() -> AsyncIterator[CLI]:
         await tiny_images(data_dir / "images", "base")
         yield CLI(data_dir)
     finally:
+        await asyncio.to_thread(end_all, data_dir)
         await asyncio.to_thread(shutil.rmtree, data_dir)
 
 

@@ -1,20 +1,26 @@
 """Ctrl-C at random moments leaves nothing: no process, no directory of a VM, no socket.
 
-Over the fake driver, whose VMs are real processes with real sockets, each moment costs about a second; the
-moments lie everywhere from the first imports to the middle of the running command.
+Over the fake driver, whose VMs are real processes with real sockets, each moment costs about a second; on
+QEMU it is some more. The moments lie everywhere from the first imports to the middle of the running command.
 """
 
 from __future__ import annotations
 
 import asyncio
 import random
+import shutil
 import signal
 import stat
+import tempfile
+from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
 
+from aetherium.images.store import DiskImageStore
 from tests.e2e.conftest import CLI, cli
+from tests.fixtures.leftovers import end_all, working_in
+from tests.fixtures.platform import share_images
 
 __all__ = ["cli"]
 
@@ -23,25 +29,38 @@ _SEED = 20261124
 _MOMENTS = 10
 
 
+@pytest.fixture
+async def qemu_cli(base_image_store: DiskImageStore) -> AsyncIterator[CLI]:
+    """A command line over QEMU, with the image base."""
+    data_dir = Path(tempfile.mkdtemp(prefix="aeth-"))
+    try:
+        await asyncio.to_thread(share_images, base_image_store, data_dir)
+        yield CLI(data_dir, "qemu")
+    finally:
+        await asyncio.to_thread(end_all, data_dir)
+        await asyncio.to_thread(shutil.rmtree, data_dir)
+
+
 def _processes(data_dir: Path) -> list[str]:
-    """The command lines of all processes that work in `data_dir`."""
-    found = []
+    """All processes that work in `data_dir`, or have it in their command lines."""
+    found = working_in(data_dir)
     for path in Path("/proc").glob("[0-9]*/cmdline"):
         try:
             line = path.read_bytes().replace(b"\0", b" ").decode(errors="replace")
         except OSError:
             continue  # it has just ended
         if str(data_dir) in line:
-            found.append(line)
-    return found
+            found[int(path.parent.name)] = line
+    return list(found.values())
 
 
 def _left(data_dir: Path) -> list[str]:
-    """Sockets anywhere, directories of VMs, holds of images, places of commands."""
+    """Processes; sockets anywhere; directories of VMs, fetched sources, places of commands."""
     sockets = [str(path) for path in data_dir.rglob("*") if stat.S_ISSOCK(path.lstat().st_mode)]
     vms = [str(path) for root in ("fake", "vms") for path in (data_dir / root).glob("vm_*")]
+    scratch = [str(path) for path in (data_dir / "forks").glob("*")]
     places = [str(path) for path in (data_dir / "run").glob("cli-*")]
-    return [*_processes(data_dir), *sockets, *vms, *places]
+    return [*_processes(data_dir), *sockets, *vms, *scratch, *places]
 
 
 async def _interrupt(cli: CLI, words: tuple[str, ...], after_s: float, times: int) -> int:
@@ -69,8 +88,7 @@ async def _duration(cli: CLI, words: tuple[str, ...]) -> float:
     return loop.time() - begin
 
 
-@pytest.mark.timeout(600)
-async def test_ctrl_c_in_run_leaves_nothing(cli: CLI) -> None:
+async def _interrupt_runs(cli: CLI) -> None:
     whole = await _duration(cli, ("run", "--", "true"))
     moments = random.Random(_SEED)
     for number in range(_MOMENTS):
@@ -79,6 +97,20 @@ async def test_ctrl_c_in_run_leaves_nothing(cli: CLI) -> None:
         assert code == 130, after_s
         assert await asyncio.to_thread(_left, cli.data_dir) == [], after_s
     assert await cli.json("vm", "list") == []
+
+
+@pytest.mark.timeout(600)
+async def test_ctrl_c_in_run_leaves_nothing(cli: CLI) -> None:
+    await _interrupt_runs(cli)
+
+
+@pytest.mark.vm
+@pytest.mark.timeout(600)
+async def test_ctrl_c_in_run_leaves_nothing_of_qemu(qemu_cli: CLI) -> None:
+    # The first run makes the warm snapshot that all others start from.
+    await _duration(qemu_cli, ("run", "--", "true"))
+    assert await asyncio.to_thread(_left, qemu_cli.data_dir) == []
+    await _interrupt_runs(qemu_cli)
 
 
 @pytest.mark.timeout(600)
