@@ -19,23 +19,23 @@ MAX_KEPT = 8
 
 def setup(root: str, memory_total: int) -> str:
     """Prepare the group of all executions; its directory, or empty if there is no usable cgroup v2."""
-    controllers = _read(f"{root}/cgroup.controllers").split()
+    controllers = read(f"{root}/cgroup.controllers").split()
     wanted = [name for name in ("cpu", "memory", "pids") if name in controllers]
     path = f"{root}/{GROUP}"
     try:
         if "pids" not in wanted or "memory" not in wanted:
             return ""
-        _write(f"{root}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
+        write(f"{root}/cgroup.subtree_control", " ".join(f"+{name}" for name in wanted))
         if not os.path.isdir(path):
             os.mkdir(path)
-        _write(f"{path}/cgroup.subtree_control", "+memory +pids")
+        write(f"{path}/cgroup.subtree_control", "+memory +pids")
         reserve = min(max(memory_total // 8, LEAST_RESERVE), MOST_RESERVE)
         # Not of the total, of which the kernel holds a part already: a limit above what is to be had is never
         # reached, and the machine spends its time reading programs from the disk over and over.
         limit = max(_available(memory_total) - reserve, reserve)
-        _write(f"{path}/memory.max", str(limit))
-        most = min(int(_read("/proc/sys/kernel/pid_max") or 4096), int(_read("/proc/sys/kernel/threads-max")))
-        _write(f"{path}/pids.max", str(min(most * 9 // 10, limit // MEMORY_PER_PROCESS)))
+        write(f"{path}/memory.max", str(limit))
+        most = min(int(read("/proc/sys/kernel/pid_max") or 4096), int(read("/proc/sys/kernel/threads-max")))
+        write(f"{path}/pids.max", str(min(most * 9 // 10, limit // MEMORY_PER_PROCESS)))
     except (OSError, ValueError):
         return ""
     return path
@@ -43,7 +43,7 @@ def setup(root: str, memory_total: int) -> str:
 
 def _available(otherwise: int) -> int:
     """Bytes of memory that programs can get, as the kernel estimates it (MemAvailable of proc(5))."""
-    for line in _read("/proc/meminfo").splitlines():
+    for line in read("/proc/meminfo").splitlines():
         if line.startswith("MemAvailable:"):
             return int(line.split()[1]) << 10
     return otherwise
@@ -61,14 +61,15 @@ class Cgroup:
         self._root = parent.rsplit("/", 1)[0]
         self.path = f"{parent}/{name}"
         self._processes = processes
+        self._starved = False
         self._kept: tuple[int, ...] = ()  # cgroup.events and memory.events, for a group that is used again
         os.mkdir(self.path)
-        _write(f"{self.path}/memory.oom.group", "1")
+        write(f"{self.path}/memory.oom.group", "1")
         if memory_mib is not None:
-            _write(f"{self.path}/memory.max", str(memory_mib << 20))
+            write(f"{self.path}/memory.max", str(memory_mib << 20))
         if processes is not None:
             # One more while the agent itself is in here, to start the first process.
-            _write(f"{self.path}/pids.max", str(processes + 1))
+            write(f"{self.path}/pids.max", str(processes + 1))
 
     def keep(self) -> None:
         """It will be used again: hold its files open, since opening one costs more than reading it."""
@@ -77,27 +78,34 @@ class Cgroup:
 
     def enter(self) -> None:
         """Move the agent in: what it starts now is born inside, so nothing escapes in between."""
-        _write(f"{self.path}/cgroup.procs", "0")
+        write(f"{self.path}/cgroup.procs", "0")
 
     def leave(self) -> None:
         """Move the agent out again."""
-        _write(f"{self._root}/cgroup.procs", "0")
+        write(f"{self._root}/cgroup.procs", "0")
         if self._processes is not None:
-            _write(f"{self.path}/pids.max", str(self._processes))
+            write(f"{self.path}/pids.max", str(self._processes))
 
     def kill(self) -> None:
         """SIGKILL every process inside, if any are left."""
         try:
-            _write(f"{self.path}/cgroup.kill", "1")
+            write(f"{self.path}/cgroup.kill", "1")
         except FileNotFoundError:
             return  # the group was removed, since it was empty
 
+    def memory(self) -> int:
+        """Bytes in use."""
+        return int(read(f"{self.path}/memory.current") or 0)
+
+    def starve(self) -> None:
+        """Have the OOM killer end all inside: it comes when there is more in use than is allowed."""
+        self._starved = True
+        write(f"{self.path}/memory.max", "0")
+
     def oom_kills(self) -> int:
         """How many processes inside the kernel's OOM killer ended."""
-        text = (
-            os.pread(self._kept[1], 4096, 0).decode() if self._kept else _read(f"{self.path}/memory.events")
-        )
-        return _number(text, "oom_kill")
+        text = os.pread(self._kept[1], 4096, 0).decode() if self._kept else read(f"{self.path}/memory.events")
+        return number(text, "oom_kill")
 
     @property
     def kept(self) -> bool:
@@ -107,7 +115,7 @@ class Cgroup:
     @property
     def clean(self) -> bool:
         """Whether the next execution may have it: it was to be kept, and has nothing left of the last one."""
-        if not self._kept or _number(os.pread(self._kept[0], 4096, 0).decode(), "populated"):
+        if self._starved or not self._kept or number(os.pread(self._kept[0], 4096, 0).decode(), "populated"):
             return False
         # Two links: nobody has made groups of their own inside.
         return self.oom_kills() == 0 and os.stat(self.path).st_nlink == 2
@@ -167,7 +175,7 @@ class Groups:
         return group.remove()
 
 
-def _number(text: str, wanted: str) -> int:
+def number(text: str, wanted: str) -> int:
     """The value of a line such as ``populated 1``; 0 without one."""
     for line in text.splitlines():
         name, _, value = line.partition(" ")
@@ -176,7 +184,8 @@ def _number(text: str, wanted: str) -> int:
     return 0
 
 
-def _read(path: str) -> str:
+def read(path: str) -> str:
+    """The text of a file of the kernel's; empty if there is none."""
     try:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
@@ -187,7 +196,8 @@ def _read(path: str) -> str:
         os.close(fd)
 
 
-def _write(path: str, text: str) -> None:
+def write(path: str, text: str) -> None:
+    """Give the kernel a value. Raises OSError."""
     fd = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
     try:
         os.write(fd, text.encode())

@@ -9,9 +9,11 @@ from aetherium.guest.execution import Execution
 from aetherium.guest.launch import launch
 from aetherium.guest.loop import Loop
 from aetherium.guest.output import Budget
+from aetherium.guest.pressure import Guard
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from resource import struct_rusage
     from typing import Any
 
@@ -40,6 +42,11 @@ class ExecutionTable:
         self._groups = Groups(cgroup)
         self.cgroup = cgroup
         self.budget = Budget(LEAST_BUDGET)
+        if cgroup:
+            Guard(loop, cgroup, self._used_groups)
+
+    def _used_groups(self) -> "Iterator[Cgroup]":
+        return (each.cgroup for each in self._running.values() if each.cgroup is not None)
 
     # -- requests
 
