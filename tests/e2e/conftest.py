@@ -68,14 +68,16 @@ class CLI:
     @asynccontextmanager
     async def daemon(self) -> AsyncIterator[asyncio.subprocess.Process]:
         """`aetherium up`, which listens."""
-        async with self.start("up") as child, asyncio.timeout(DEADLINE_S):
+        async with self.start("up") as child:
             assert child.stdout is not None
-            line = await child.stdout.readline()
+            async with asyncio.timeout(DEADLINE_S):
+                line = await child.stdout.readline()
             assert line.startswith(b"Aetherium listens at "), line
-            yield child
+            yield child  # each command in the block has a deadline of its own
             if child.returncode is None:
                 child.send_signal(signal.SIGTERM)
-                assert await child.wait() == 0
+                async with asyncio.timeout(DEADLINE_S):
+                    assert await child.wait() == 0
 
 
 @asynccontextmanager

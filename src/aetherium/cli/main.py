@@ -65,8 +65,9 @@ def _usage(wrong: TyperException, argv: Sequence[str]) -> int:
         print(context.get_help() if context is not None else wrong, file=sys.stderr)
         return USAGE
     message = str(getattr(wrong, "format_message", lambda: wrong)()).rstrip(".")
+    message += "" if message.endswith("?") else "."
     output = Output(as_json=_wants_json(argv))
-    output.fail(InvalidInput(f"{message}.", hint=f"See: {path} --help"))
+    output.fail(InvalidInput(message, hint=f"See: {path} --help"))
     return USAGE
 
 

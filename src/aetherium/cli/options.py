@@ -153,12 +153,25 @@ def network(mode: str | None, allow: Sequence[str] | None) -> NetworkPolicy:
     return NetworkPolicy(NetworkMode(chosen), tuple(allow or ()))
 
 
+# The option for each field, and the unit of its limits.
+_RESOURCES = {"vcpus": ("cpus", ""), "memory_mib": ("memory", " MiB"), "disk_mib": ("disk", " MiB")}
+
+
 def resources(defaults: Resources, cpus: int | None, memory: str | None, disk: str | None) -> Resources:
     """A VM's size; what is not given is as in `defaults`. Raises InvalidInput."""
     from aetherium.domain.vms import Resources
 
-    return Resources(
-        defaults.vcpus if cpus is None else cpus,
-        defaults.memory_mib if memory is None else mebibytes(memory, "memory"),
-        defaults.disk_mib if disk is None else mebibytes(disk, "disk"),
-    )
+    try:
+        return Resources(
+            defaults.vcpus if cpus is None else cpus,
+            defaults.memory_mib if memory is None else mebibytes(memory, "memory"),
+            defaults.disk_mib if disk is None else mebibytes(disk, "disk"),
+        )
+    except InvalidInput as error:
+        option, unit = _RESOURCES.get(str(error.details.get("field", "")), ("", ""))
+        if not option:
+            raise
+        given = {"cpus": cpus, "memory": memory, "disk": disk}[option]
+        raise InvalidInput(
+            f"--{option} is {given}.", hint=f"{error.hint.removesuffix('.')}{unit}.", field=option
+        ) from error

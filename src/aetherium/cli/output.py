@@ -112,8 +112,8 @@ class Output:
             from rich.text import Text
 
             self.err.print(Text("Error: ", style="bold red") + Text(error.message), soft_wrap=True)
-            if error.hint:
-                self.err.print(Text("  → ", style="cyan") + Text(error.hint), soft_wrap=True)
+            if hint := error.hint or _LISTED.get(str(error.details.get("kind", "")), ""):
+                self.err.print(Text("  → ", style="cyan") + Text(hint), soft_wrap=True)
         if isinstance(error, DeadlineExceeded):
             return 124
         return 2 if isinstance(error, InvalidInput) else 1
@@ -176,6 +176,12 @@ def plain(value: Any) -> Any:
     return found
 
 
+# For what was not found: where its like is seen.
+_LISTED = {
+    "VM": "See: aetherium vm list",
+    "job": "See: aetherium job list",
+    "snapshot": "See: aetherium snapshot list",
+}
 _STYLES = {
     **dict.fromkeys(("running", "ready", "succeeded", "passed", "exited"), "green"),
     **dict.fromkeys(("failed", "timed_out", "lost", "signaled"), "red"),
