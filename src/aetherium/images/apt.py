@@ -16,11 +16,13 @@ RELEASE = "bookworm"
 SUITES = (RELEASE, f"{RELEASE}-updates", f"{RELEASE}-security")
 KEYRING = Path("/usr/share/keyrings/debian-archive-keyring.gpg")
 LISTS = Path("/var/lib/apt/lists")
+# Whom guests that have a network ask for packages.
+_MIRROR = "deb.debian.org"
 # What an image itself says, whatever mirror it was made from.
 PLAIN_SOURCES = (
-    f"deb http://deb.debian.org/debian {RELEASE} main\n"
-    f"deb http://deb.debian.org/debian {RELEASE}-updates main\n"
-    f"deb http://deb.debian.org/debian-security {RELEASE}-security main\n"
+    f"deb http://{_MIRROR}/debian {RELEASE} main\n"
+    f"deb http://{_MIRROR}/debian {RELEASE}-updates main\n"
+    f"deb http://{_MIRROR}/debian-security {RELEASE}-security main\n"
 )
 # The host's ways to its mirror: proxies, retries, checks of dates. Never its hooks or pinnings.
 _TRANSPORT = re.compile(r"^Acquire::(https?::|Check-|Retries|Force|Max-ValidTime)\S* \"[^\"]", re.IGNORECASE)

@@ -172,7 +172,7 @@ def _reason(lines: Sequence[str], code: int) -> AetheriumError:
     if unknown:
         return ImageFailed(
             f"Debian {RELEASE} has no package named {unknown[0]!r}.",
-            hint="Look for it at https://packages.debian.org/bookworm, or with: apt-cache search",
+            hint="Look for it on packages.debian.org, or with: apt-cache search",
             bootstrap=code,
             packages=unknown,
         )
