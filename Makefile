@@ -15,6 +15,7 @@ packages:
 	@test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m compileall -q src # or the first commands, and all where it is switched off, start slowly
 	@touch $@
 
 demo: install ## The main job: this repository's tests in a fresh microVM, and a patch back
