@@ -68,6 +68,7 @@ def _process(vm: VM, seen: Inspection) -> Check:
     return Check(
         "process",
         False,
-        f"{seen.condition}: {seen.reason or vm.reason or 'no reason is known'}",
+        # The VM's own reason is what whoever ended it said; the driver sees a process that is gone.
+        f"{seen.condition}; the VM is {vm.state}: {vm.reason or seen.reason or 'no reason is known'}",
         f"Delete it: aetherium vm rm {vm.id}",
     )

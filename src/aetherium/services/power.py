@@ -79,7 +79,10 @@ class Power:
         async with self._host.locks.hold(vm_id):
             vm = await self._host.store.vms.get(vm_id)
             if vm.state not in LIVE:
-                VM_LIFECYCLE.check(vm.state, VMState.PAUSED, vm.id)
+                raise Conflict(
+                    f"The VM {vm.id} is {vm.state}.",
+                    hint="Only one that runs has a state to copy.",
+                )
             await self._refuse_secrets(vm)
             await asyncio.to_thread(directory.parent.mkdir, mode=0o700, parents=True, exist_ok=True)
             return await self._driver(vm).snapshot(handle_of(vm), directory)

@@ -20,7 +20,7 @@ from aetherium.domain.errors import (
     Unsupported,
 )
 from aetherium.domain.snapshots import Snapshot, SnapshotState
-from aetherium.domain.vms import IDLE, VM, Capability, VMMetrics, VMSpec, VMState
+from aetherium.domain.vms import IDLE, VM, VM_LIFECYCLE, Capability, VMMetrics, VMSpec, VMState
 from aetherium.interfaces.drivers import Condition, DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
 from aetherium.interfaces.guest import Guest
 from aetherium.interfaces.pool import HIDDEN_LABELS, VMPool
@@ -346,5 +346,10 @@ def _restore(data: SnapshotData, directory: Path) -> Start:
 
 def _not_running(vm: VM) -> AetheriumError:
     why = f" ({vm.reason})" if vm.reason else ""
-    hint = f"Resume it: aetherium vm resume {vm.id}" if vm.state is VMState.PAUSED else ""
+    if vm.state is VMState.PAUSED:
+        hint = f"Resume it: aetherium vm resume {vm.id}"
+    elif VM_LIFECYCLE.is_final(vm.state):
+        hint = f"It does not start again. Remove it (aetherium vm rm {vm.id}) and create another."
+    else:
+        hint = "Wait until it runs."
     return Conflict(f"The VM {vm.id} is {vm.state}{why}.", hint=hint, state=str(vm.state), vm_id=vm.id)

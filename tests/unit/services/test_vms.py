@@ -288,3 +288,20 @@ async def test_a_row_is_read_again_after_a_change(data_dir: Path) -> None:
         new = await platform.vms.create(replace(vm.spec))
         execution, _, _ = await platform.executions.run("one", ExecutionSpec(("true",)))
         assert execution.vm_id == new.id
+
+
+async def test_what_a_stopped_vm_refuses_says_what_to_do(data_dir: Path) -> None:
+    async with fake_platform(data_dir, forkable=True) as platform:
+        vm = await platform.vms.create(VMSpec(name="ended"))
+        await platform.vms.stop(vm.id, grace_s=0)
+        for refused in (
+            platform.vms.fork("ended"),
+            platform.snapshots.create("ended"),
+            platform.executions.run("ended", ExecutionSpec(("true",))),
+        ):
+            with pytest.raises(Conflict) as caught:
+                await refused
+            assert "is stopped" in caught.value.message
+            assert caught.value.hint
+        walk = await platform.vms.diagnose("ended")
+        assert "the VM is stopped" in walk[0].detail
