@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -68,9 +68,9 @@ async def against_docker(machine: Machine, repeat: int) -> AsyncIterator[Measure
     yield Measurement("the same by the command aetherium vm exec", Samples(tuple(by_command)))
 
 
-async def _timed(work: object) -> float:
+async def _timed(work: Awaitable[object]) -> float:
     started = time.perf_counter()
-    await work  # type: ignore[misc]
+    await work
     return time.perf_counter() - started
 
 
