@@ -14,10 +14,10 @@ from aetherium.images.builder import DiskImageBuilder
 from aetherium.images.store import DiskImageStore
 from aetherium.interfaces.clock import Clock, SystemClock
 from aetherium.interfaces.drivers import Inspection, VMDriver
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.guest import GuestConnector
 from aetherium.interfaces.images import ImageBuilder, ImageStore
 from aetherium.interfaces.store import Store
-from aetherium.interfaces.tasks import finish
 from aetherium.services.activity import Activity
 from aetherium.services.connections import Connections
 from aetherium.services.doctor import Doctor

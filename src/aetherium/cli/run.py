@@ -242,7 +242,7 @@ def source(repo: str, ref: str | None, depth: int | None) -> JobSource:
 async def _run(command: Command, spec: JobSpec, secrets: Mapping[str, str], wishes: _Wishes) -> int:
     from aetherium.cli.jobs import cancel_and_wait, follow
     from aetherium.cli.jobview import JobView
-    from aetherium.interfaces.tasks import finish
+    from aetherium.interfaces.finishing import finish
 
     job = await _submit(command, spec, secrets)
     if wishes.detach:
@@ -271,7 +271,7 @@ async def _daemon(command: Command) -> bool:
 async def _submit(command: Command, spec: JobSpec, secrets: Mapping[str, str]) -> Job:
     """Submit; if cancelled meanwhile, the job that may have been made is cancelled as well."""
     from aetherium.cli.jobs import cancel_and_wait
-    from aetherium.interfaces.tasks import finish
+    from aetherium.interfaces.finishing import finish
 
     submitting = asyncio.ensure_future(command.client.jobs.submit(spec, secrets=secrets))
     try:

@@ -20,8 +20,8 @@ from aetherium.domain.errors import (
 )
 from aetherium.domain.vms import VM
 from aetherium.interfaces.drivers import Condition, Inspection, VMDriver, VMHandle
+from aetherium.interfaces.finishing import race
 from aetherium.interfaces.guest import Guest, GuestConnector
-from aetherium.interfaces.tasks import race
 from aetherium.services.drivers import Drivers
 
 log = logging.getLogger(__name__)

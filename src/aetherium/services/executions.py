@@ -21,8 +21,8 @@ from aetherium.domain.executions import (
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.images import ImageConfig
 from aetherium.domain.vms import VM
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.guest import Attachment, Guest
-from aetherium.interfaces.tasks import finish
 from aetherium.services.host import Host
 from aetherium.services.masking import masked, patterns
 from aetherium.services.recording import RecordedAttachment

@@ -9,9 +9,9 @@ from aetherium.domain.errors import InvalidTransition, NotFound
 from aetherium.domain.vms import VMState
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.drivers import Condition, Inspection
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.store import Store
-from aetherium.interfaces.tasks import finish
 from aetherium.services.activity import Activity
 from aetherium.services.connections import Connections, handle_of
 from aetherium.services.drivers import Drivers

@@ -18,8 +18,8 @@ from pathlib import Path
 from aetherium.domain.errors import AetheriumError, Unavailable
 from aetherium.domain.jobs import JobEvent
 from aetherium.interfaces.clock import Clock
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobJournal
-from aetherium.interfaces.tasks import finish
 from aetherium.services.masking import masked
 
 EVENTS = "events.ndjson"

@@ -13,8 +13,8 @@ from aetherium.domain.errors import AetheriumError, Conflict, InvalidInput, Inva
 from aetherium.domain.ids import JOB, check_id, new_id
 from aetherium.domain.jobs import JOB_LIFECYCLE, Job, JobEvent, JobSpec, JobState
 from aetherium.domain.vms import VMSpec
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobRunner
-from aetherium.interfaces.tasks import finish
 from aetherium.services.host import Host
 from aetherium.services.job_journal import FINISHED, FileJournal, read_events
 from aetherium.services.masking import patterns

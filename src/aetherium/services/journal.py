@@ -12,8 +12,8 @@ from datetime import datetime
 
 from aetherium.domain.errors import AetheriumError
 from aetherium.domain.executions import Execution, ExecutionState
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.store import ExecutionRepository
-from aetherium.interfaces.tasks import finish
 
 log = logging.getLogger(__name__)
 

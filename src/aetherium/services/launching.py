@@ -13,8 +13,8 @@ from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.ids import VM as VM_PREFIX
 from aetherium.domain.vms import VM, Capability, VMSpec, VMState
 from aetherium.interfaces.drivers import Launch, VMDriver, VMHandle
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.guest import Guest
-from aetherium.interfaces.tasks import finish
 from aetherium.services.connections import handle_data
 from aetherium.services.host import Host, remove_vm
 from aetherium.services.identity import identity

@@ -13,7 +13,7 @@ from pathlib import Path
 from aetherium.domain.errors import AetheriumError, Conflict, InvalidTransition, Unsupported, VMCrashed
 from aetherium.domain.vms import VM, VM_LIFECYCLE, Capability, VMState
 from aetherium.interfaces.drivers import Condition, SnapshotData, VMDriver
-from aetherium.interfaces.tasks import finish
+from aetherium.interfaces.finishing import finish
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host
 from aetherium.services.launching import Launcher

@@ -11,7 +11,7 @@ from aetherium.domain.errors import AlreadyExists, Conflict, InvalidInput, Inval
 from aetherium.domain.ids import SNAPSHOT, new_id
 from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import Capability
-from aetherium.interfaces.tasks import finish
+from aetherium.interfaces.finishing import finish
 from aetherium.services.host import LIVE, Host
 from aetherium.services.power import Power
 from aetherium.services.vms import VMService

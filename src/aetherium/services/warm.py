@@ -24,8 +24,8 @@ from aetherium import __version__
 from aetherium.domain.errors import AetheriumError
 from aetherium.domain.vms import Capability, VMSpec
 from aetherium.interfaces.drivers import DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.pool import SEED_LABEL
-from aetherium.interfaces.tasks import finish
 from aetherium.services.connections import handle_of
 from aetherium.services.host import Host
 from aetherium.services.launching import Launcher, Start, cold

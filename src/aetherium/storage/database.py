@@ -18,7 +18,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from aetherium.domain.errors import Unavailable
-from aetherium.interfaces.tasks import finish
+from aetherium.interfaces.finishing import finish
 
 T = TypeVar("T")
 

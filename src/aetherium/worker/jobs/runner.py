@@ -23,9 +23,9 @@ from aetherium.domain.errors import AetheriumError, GuestError, NotFound
 from aetherium.domain.jobs import Job, JobState, PhaseTiming, StepOutcome, StepResult
 from aetherium.domain.vms import VMSpec
 from aetherium.interfaces.clock import Clock
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.jobs import JobJournal, JobRunner, SaveJob
-from aetherium.interfaces.tasks import finish
 from aetherium.services.executions import ExecutionService
 from aetherium.services.vms import VMService
 from aetherium.settings import Settings

@@ -18,7 +18,7 @@ from pathlib import Path
 
 from aetherium.domain.errors import InvalidInput, LimitExceeded, SourceFailed
 from aetherium.domain.guest import FileKind
-from aetherium.interfaces.tasks import finish
+from aetherium.interfaces.finishing import finish
 
 BLOCK = 512
 PIECE = 256 * 1024
