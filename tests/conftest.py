@@ -11,7 +11,14 @@ import pytest
 
 from tests.fixtures.leftovers import end_all, working_in
 
-pytest_plugins = ("tests.fixtures.images", "tests.fixtures.vms")
+pytest_plugins = (
+    "tests.fixtures.images",
+    "tests.fixtures.postgres",
+    "tests.fixtures.proxy",
+    "tests.fixtures.redis",
+    "tests.fixtures.s3",
+    "tests.fixtures.vms",
+)
 
 
 @pytest.fixture(scope="session", autouse=True)
