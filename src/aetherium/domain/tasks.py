@@ -133,6 +133,27 @@ class Retry:
 
 
 @dataclass(frozen=True, slots=True)
+class TypeLimit:
+    """How fast, and how many at once, tasks of one type may begin; None: as fast as can be.
+
+    Args:
+        per_second: on average; `burst` may begin at once after a pause.
+    """
+
+    per_second: float | None = None
+    burst: int = 1
+    concurrency: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.per_second is not None and not 0 < self.per_second <= 1e6:
+            raise InvalidInput(
+                f"per_second is {self.per_second:g}.", hint="Give more than 0.", field="per_second"
+            )
+        if self.burst < 1 or (self.concurrency is not None and self.concurrency < 1):
+            raise InvalidInput("burst and concurrency are at least 1.", field="burst")
+
+
+@dataclass(frozen=True, slots=True)
 class TaskSpec:
     """What a caller asks for.
 
