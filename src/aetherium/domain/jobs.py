@@ -2,10 +2,12 @@
 
 ::
 
-    pending ──► running ──► succeeded   every step that counts exited with 0
-       │           ├──────► failed      a step failed, or the job could not be carried out (error)
-       │           ├──────► timed_out   its timeout ran out
-       └───────────┴──────► cancelled
+    pending ⇄ running ──► succeeded   every step that counts exited with 0
+       │         ├──────► failed      a step failed, or the job could not be carried out (error)
+       │         ├──────► timed_out   its timeout ran out
+       └─────────┴──────► cancelled
+
+It is pending again when the worker that carried it out was lost, or handed it back.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from typing import Literal
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.executions import ExecutionResult
 from aetherium.domain.lifecycle import Lifecycle
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import NetworkPolicy, Resources
 
 
@@ -38,7 +41,7 @@ JOB_LIFECYCLE: Lifecycle[JobState] = Lifecycle(
     "Job",
     {
         JobState.PENDING: frozenset({JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}),
-        JobState.RUNNING: _ENDS,
+        JobState.RUNNING: _ENDS | {JobState.PENDING},
         **{state: frozenset[JobState]() for state in _ENDS},
     },
 )
@@ -328,7 +331,8 @@ class JobEvent:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job as recorded. `error_code` and `error` say why it could not be carried out; `owner` is the
-    process that carries it out (see worker/owners.py)."""
+    process that carries it out (see worker/owners.py), on the host of `worker_id`, as the attempt `attempt` of
+    the task `task_id`."""
 
     id: str
     spec: JobSpec
@@ -346,6 +350,10 @@ class Job:
     error_code: str = ""
     error: str = ""
     owner: str | None = None
+    worker_id: str | None = None
+    task_id: str | None = None
+    attempt: int = 0
+    project_id: str = DEFAULT_PROJECT
 
     @property
     def exit_code(self) -> int:

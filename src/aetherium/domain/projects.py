@@ -5,6 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 
+# The id of the project that is always there.
+DEFAULT_PROJECT = "default"
+
 
 @dataclass(frozen=True, slots=True)
 class Quota:

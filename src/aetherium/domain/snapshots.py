@@ -63,3 +63,4 @@ class Snapshot:
     labels: Mapping[str, str] = field(default_factory=dict)
     reason: str = ""
     owner: str | None = None
+    worker_id: str | None = None

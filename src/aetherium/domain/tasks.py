@@ -26,8 +26,6 @@ from enum import StrEnum
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.lifecycle import Lifecycle
 
-DEFAULT_PROJECT = "default"
-
 
 class TaskState(StrEnum):
     """Where a task is in its life."""

@@ -27,6 +27,7 @@ from enum import StrEnum
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.guest import GuestMetrics
 from aetherium.domain.lifecycle import Lifecycle
+from aetherium.domain.projects import DEFAULT_PROJECT
 
 
 class VMState(StrEnum):
@@ -193,6 +194,7 @@ class VM:
         last_active_at: last execution, file call or terminal, for the idle policy.
         owner: the process (see worker/owners.py) that has to live for this VM to live: while it is being
             created, and for VMs of a pool or a job. None: it outlives every process.
+        worker_id: the worker on whose host it is.
     """
 
     id: str
@@ -207,6 +209,8 @@ class VM:
     handle: Mapping[str, object] | None = None
     reason: str = ""
     owner: str | None = None
+    worker_id: str | None = None
+    project_id: str = DEFAULT_PROJECT
 
     @property
     def expires_at(self) -> float | None:

@@ -1,82 +1,222 @@
-"""The SQLite database: one writer, some readers, units of work that no cancellation cuts.
+"""The database: SQLite or PostgreSQL, units of work that no cancellation cuts.
 
-pysqlite's own transaction handling silently loses updates, so it is off (``isolation_level=None``) and every
-unit that writes begins with BEGIN IMMEDIATE: it has the write lock before it reads. Write-ahead logging lets
-readers and other processes go on meanwhile.
+SQLite: pysqlite's own transaction handling silently loses updates, so it is off (``isolation_level=None``)
+and every unit that writes begins with BEGIN IMMEDIATE: it has the write lock before it reads. One writer, some
+readers; write-ahead logging lets readers and other processes go on meanwhile.
+
+PostgreSQL: READ COMMITTED. What is read to be changed is locked by the query that reads it; units that the
+server ends because they waited for one another (deadlock) are done again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
+import sqlalchemy as sa
 from sqlalchemy import event
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 from sqlalchemy.pool import AsyncAdaptedQueuePool
 
 from aetherium.domain.errors import Unavailable
+from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.finishing import finish
+from aetherium.storage.tables import UtcTime
 
 T = TypeVar("T")
+Work = Callable[[AsyncConnection], Awaitable[T]]
 
 # Other processes write for milliseconds; a migration may take seconds.
 BUSY_MS = 30_000
 READERS = 4
+# Connections of one process to PostgreSQL, whose default is 100 for all.
+POOL = 10
+# How often a unit that met a deadlock is done again.
+_RETRIES = 5
+_DEADLOCKS = ("40P01", "40001")
+_SERVER_NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
 
 
-class Database:
+class Database(Protocol):
+    """Where repositories do their units of work."""
+
+    async def write(self, work: Work[T]) -> T:
+        """Do `work` in a transaction. A caller that is cancelled meanwhile gets that when it is done.
+        IntegrityError is the caller's to explain; raises Unavailable for everything else that the database
+        does."""
+        ...
+
+    async def read(self, work: Work[T]) -> T:
+        """Do `work`, which only reads; each of its queries sees what was committed before. Raises
+        Unavailable."""
+        ...
+
+    def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
+        """The database's time, so many seconds from now, as an expression."""
+        ...
+
+    def insert(self, table: sa.Table) -> Any:
+        """An INSERT that knows ON CONFLICT."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of all connections."""
+        ...
+
+
+class SqliteDatabase:
     """Connections to one file, which has the present schema; see migrating.py."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, clock: Clock) -> None:
         self._path = path
-        self._writer = _engine(path, size=1, query_only=False)
-        self._reader = _engine(path, size=READERS, query_only=True)
+        self._clock = clock
+        self._writer = _sqlite_engine(path, size=1, query_only=False)
+        self._reader = _sqlite_engine(path, size=READERS, query_only=True)
         event.listen(
             self._writer.sync_engine,
             "begin",
             lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"),
         )
 
-    async def write(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do `work` in a transaction. A caller that is cancelled meanwhile gets that when it is done: a
-        transaction cut in the middle would keep the write lock. IntegrityError is the caller's to explain;
-        raises Unavailable for everything else that the database does."""
+    async def write(self, work: Work[T]) -> T:
+        # A transaction cut in the middle would keep the write lock.
         return await finish(self._unit(self._writer, work))
 
-    async def read(self, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
-        """Do `work`, which only reads; each of its queries sees what was committed before. Without BEGIN and
-        COMMIT a query costs half as much. Raises Unavailable."""
+    async def read(self, work: Work[T]) -> T:
+        # Without BEGIN and COMMIT a query costs half as much.
         return await finish(self._unit(self._reader, work))
 
+    def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
+        return sa.literal(self._clock.now() + timedelta(seconds=seconds), UtcTime)
+
+    def insert(self, table: sa.Table) -> Any:
+        return sqlite.insert(table)
+
     async def close(self) -> None:
-        """Let go of all connections."""
-        await finish(self._close())
+        await finish(_dispose(self._reader, self._writer))
 
-    async def _close(self) -> None:
-        for engine in (self._reader, self._writer):
-            await engine.dispose()
-
-    async def _unit(self, engine: AsyncEngine, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
+    async def _unit(self, engine: AsyncEngine, work: Work[T]) -> T:
         try:
             async with engine.begin() as connection:
                 return await work(connection)
         except IntegrityError:
             raise
         except (DBAPIError, PoolTimeout, OSError) as error:
+            raise Unavailable(
+                f"The database {self._path} cannot be used: {_cause(error)}.",
+                hint="See that the disk has room and that the file and its directory can be written.",
+            ) from error
+
+
+class PostgresDatabase:
+    """Connections to a server's database, which has the present schema.
+
+    Args:
+        url: ``postgresql+asyncpg://…``.
+    """
+
+    def __init__(self, url: sa.URL) -> None:
+        self._where = url.render_as_string(hide_password=True)
+        self._engine = create_async_engine(
+            url,
+            pool_size=POOL,
+            max_overflow=0,
+            pool_timeout=60,
+            pool_recycle=1800,
+            hide_parameters=True,  # what a command was given is nothing for a log
+            connect_args={"timeout": 5, "server_settings": {"application_name": "aetherium"}},
+        )
+        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+
+    async def write(self, work: Work[T]) -> T:
+        for turn in range(_RETRIES):
+            try:
+                return await finish(self._unit(self._engine, work))
+            except DBAPIError as error:
+                if not _deadlocked(error) or turn == _RETRIES - 1:
+                    raise self._unavailable(error) from error
+        raise AssertionError
+
+    async def read(self, work: Work[T]) -> T:
+        return await finish(self._unit(self._reading, work))
+
+    def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
+        return sa.literal_column(f"({_SERVER_NOW} + {round(seconds * 1e6)})", UtcTime())
+
+    def insert(self, table: sa.Table) -> Any:
+        return postgresql.insert(table)
+
+    async def close(self) -> None:
+        await finish(_dispose(self._engine))
+
+    async def _unit(self, engine: AsyncEngine, work: Work[T]) -> T:
+        try:
+            async with engine.begin() as connection:
+                return await work(connection)
+        except IntegrityError:
+            raise
+        except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
+            if _deadlocked(error):
+                raise
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: Exception) -> Unavailable:
-        cause = error.orig if isinstance(error, DBAPIError) else error
         return Unavailable(
-            f"The database {self._path} cannot be used: {cause}.",
-            hint="See that the disk has room and that the file and its directory can be written.",
+            f"The database {self._where} cannot be used: {_cause(error)}.",
+            hint="See that the server runs, and that the setting database_url is right.",
         )
 
 
-def _engine(path: Path, *, size: int, query_only: bool) -> AsyncEngine:
+class Bound:
+    """A transaction that has begun already: all units are part of it."""
+
+    def __init__(self, connection: AsyncConnection, database: Database) -> None:
+        self._connection = connection
+        self._database = database
+
+    async def write(self, work: Work[T]) -> T:
+        return await work(self._connection)
+
+    async def read(self, work: Work[T]) -> T:
+        return await work(self._connection)
+
+    def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
+        return self._database.moment(seconds)
+
+    def insert(self, table: sa.Table) -> Any:
+        return self._database.insert(table)
+
+    async def close(self) -> None:
+        return None
+
+
+async def now(connection: AsyncConnection, database: Database) -> datetime:
+    """The database's time as a value."""
+    found = await connection.scalar(sa.select(database.moment()))
+    assert isinstance(found, datetime)
+    return found
+
+
+async def _dispose(*engines: AsyncEngine) -> None:
+    for engine in engines:
+        await engine.dispose()
+
+
+def _cause(error: Exception) -> object:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause) or type(cause).__name__
+
+
+def _deadlocked(error: Exception) -> bool:
+    return isinstance(error, DBAPIError) and getattr(error.orig, "sqlstate", None) in _DEADLOCKS
+
+
+def _sqlite_engine(path: Path, *, size: int, query_only: bool) -> AsyncEngine:
     engine = create_async_engine(
         f"sqlite+aiosqlite:///{path}",
         poolclass=AsyncAdaptedQueuePool,
@@ -105,3 +245,6 @@ def _engine(path: Path, *, size: int, query_only: bool) -> AsyncEngine:
 
     event.listen(engine.sync_engine, "connect", connected)
     return engine
+
+
+_: tuple[type[Database], ...] = (SqliteDatabase, PostgresDatabase, Bound)

@@ -45,6 +45,10 @@ vms = sa.Table(
     sa.Column("driver", sa.String(32), nullable=False),
     sa.Column("image_digest", sa.String(80), nullable=False),
     sa.Column("owner", sa.String(64)),
+    sa.Column("worker_id", sa.String(24)),
+    sa.Column("project_id", sa.String(24), nullable=False, server_default="default"),
+    sa.Column("vcpus", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("memory_mib", sa.Integer, nullable=False, server_default="0"),
     sa.Column("snapshot_id", sa.String(24)),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
@@ -54,6 +58,7 @@ vms = sa.Table(
     sa.Column("handle", sa.JSON(none_as_null=True)),
     sa.Index("uq_vms_living_name", "name", unique=True, sqlite_where=_LIVING, postgresql_where=_LIVING),
     sa.Index("ix_vms_created_at", "created_at"),
+    sa.Index("ix_vms_worker_id", "worker_id"),
 )
 
 executions = sa.Table(
@@ -87,6 +92,7 @@ snapshots = sa.Table(
     sa.Column("image_digest", sa.String(80), nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("owner", sa.String(64)),
+    sa.Column("worker_id", sa.String(24)),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
@@ -103,7 +109,220 @@ jobs = sa.Table(
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("owner", sa.String(64)),
     sa.Column("vm_id", sa.String(24)),
+    sa.Column("worker_id", sa.String(24)),
+    sa.Column("task_id", sa.String(24)),
+    sa.Column("project_id", sa.String(24), nullable=False, server_default="default"),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("job", sa.JSON, nullable=False),
     sa.Index("ix_jobs_created_at", "created_at"),
+    sa.Index("ix_jobs_task_id", "task_id"),
+    sa.Index("ix_jobs_state", "state", "id"),
+)
+
+steps = sa.Table(
+    "steps",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("step", sa.JSON, nullable=False),
+)
+
+artifacts = sa.Table(
+    "artifacts",
+    metadata,
+    sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("number", sa.Integer, nullable=False),
+    sa.Column("artifact", sa.JSON, nullable=False),
+)
+
+images = sa.Table(
+    "images",
+    metadata,
+    sa.Column("digest", sa.String(80), primary_key=True),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("tags", sa.JSON, nullable=False),
+    sa.Column("size_bytes", sa.BigInteger, nullable=False),
+)
+
+projects = sa.Table(
+    "projects",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("name", sa.String(63), nullable=False, unique=True),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("quota", sa.JSON, nullable=False),
+)
+
+# The conditions of partial indexes; queries that shall use them have to repeat them word by word, without
+# parameters, for neither database proves anything about those.
+READY = "state = 'queued' AND worker_id IS NULL AND parked = 0"
+HELD = "worker_id IS NOT NULL AND ended_at IS NULL"
+DUE = "state = 'scheduled'"
+OVERDUE = "deadline IS NOT NULL AND ended_at IS NULL"
+GONE = "ended_at IS NOT NULL"
+_GROUPED = "task_group <> ''"
+_IDEMPOTENT = "idempotency_key IS NOT NULL"
+_UNIQUE = "unique_key IS NOT NULL"
+_TIMED = "schedule_id IS NOT NULL"
+
+
+def _partial(name: str, *columns: str, where: str, unique: bool = False) -> sa.Index:
+    condition = sa.text(where)
+    return sa.Index(name, *columns, unique=unique, sqlite_where=condition, postgresql_where=condition)
+
+
+tasks = sa.Table(
+    "tasks",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("project_id", sa.String(24), nullable=False),
+    sa.Column("type", sa.String(64), nullable=False),
+    sa.Column("rank", sa.SmallInteger, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("task_group", sa.String(200), nullable=False),
+    sa.Column("idempotency_key", sa.String(255)),
+    sa.Column("unique_key", sa.String(200)),
+    sa.Column("unique_until", UtcTime),
+    sa.Column("schedule_id", sa.String(24)),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("run_at", UtcTime),
+    sa.Column("ready_at", UtcTime),
+    sa.Column("deadline", UtcTime),
+    sa.Column("placed_at", UtcTime),
+    sa.Column("started_at", UtcTime),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("keep_s", sa.Float),
+    sa.Column("parked", sa.SmallInteger, nullable=False),
+    sa.Column("blockers", sa.Integer, nullable=False),
+    sa.Column("worker_id", sa.String(24)),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("failures", sa.Integer, nullable=False),
+    sa.Column("max_attempts", sa.Integer, nullable=False),
+    sa.Column("vcpus", sa.Integer, nullable=False),
+    sa.Column("memory_mib", sa.Integer, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("ok", sa.Boolean),
+    sa.Column("error_code", sa.String(64), nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Column("result", sa.JSON(none_as_null=True)),
+    sa.Column("sealed", sa.LargeBinary),
+    _partial("ix_tasks_ready", "rank", "project_id", "type", "ready_at", "id", where=READY),
+    _partial("ix_tasks_held", "worker_id", where=HELD),
+    _partial("ix_tasks_due", "run_at", where=DUE),
+    _partial("ix_tasks_overdue", "deadline", where=OVERDUE),
+    _partial("ix_tasks_gone", "ended_at", where=GONE),
+    _partial("ix_tasks_group", "task_group", "id", where=_GROUPED),
+    _partial("ix_tasks_schedule", "schedule_id", "id", where=_TIMED),
+    _partial("uq_tasks_idempotency", "project_id", "idempotency_key", where=_IDEMPOTENT, unique=True),
+    _partial("uq_tasks_unique", "project_id", "unique_key", where=_UNIQUE, unique=True),
+    sa.Index("ix_tasks_state", "state", "id"),
+    sa.Index("ix_tasks_project", "project_id", "id"),
+)
+
+dependencies = sa.Table(
+    "dependencies",
+    metadata,
+    sa.Column("task_id", sa.ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("after_id", sa.String(24), primary_key=True),
+    sa.Index("ix_dependencies_after_id", "after_id"),
+)
+
+attempts = sa.Table(
+    "attempts",
+    metadata,
+    sa.Column("task_id", sa.ForeignKey("tasks.id", ondelete="CASCADE"), primary_key=True),
+    sa.Column("number", sa.Integer, primary_key=True),
+    sa.Column("started_at", UtcTime, nullable=False),
+    sa.Column("ended_at", UtcTime),
+    sa.Column("worker_id", sa.String(24)),
+    sa.Column("error_code", sa.String(64), nullable=False),
+    sa.Column("error", sa.Text, nullable=False),
+)
+
+schedules = sa.Table(
+    "schedules",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("project_id", sa.String(24), nullable=False),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("next_at", UtcTime),
+    sa.Column("last_at", UtcTime),
+    sa.Column("last_task_id", sa.String(24)),
+    sa.Column("paused", sa.Boolean, nullable=False),
+    sa.Column("spec", sa.JSON, nullable=False),
+    sa.Index("uq_schedules_name", "project_id", "name", unique=True),
+    sa.Index("ix_schedules_next_at", "next_at"),
+)
+
+workers = sa.Table(
+    "workers",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("name", sa.String(255), nullable=False),
+    sa.Column("state", sa.String(16), nullable=False),
+    sa.Column("incarnation", sa.Integer, nullable=False),
+    sa.Column("drain", sa.Boolean, nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("registered_at", UtcTime, nullable=False),
+    sa.Column("seen_at", UtcTime, nullable=False),
+    sa.Column("lease_until", UtcTime, nullable=False),
+    sa.Column("info", sa.JSON, nullable=False),
+)
+
+queues = sa.Table(
+    "queues",
+    metadata,
+    sa.Column("priority", sa.String(16), primary_key=True),
+    sa.Column("paused", sa.Boolean, nullable=False),
+)
+
+type_limits = sa.Table(
+    "type_limits",
+    metadata,
+    sa.Column("type", sa.String(64), primary_key=True),
+    sa.Column("per_second", sa.Float),
+    sa.Column("burst", sa.Integer, nullable=False),
+    sa.Column("concurrency", sa.Integer),
+    sa.Column("tokens", sa.Float, nullable=False),
+    sa.Column("refilled_at", UtcTime, nullable=False),
+)
+
+leaders = sa.Table(
+    "leaders",
+    metadata,
+    sa.Column("name", sa.String(64), primary_key=True),
+    sa.Column("holder", sa.String(64), nullable=False),
+    sa.Column("number", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", UtcTime, nullable=False),
+)
+
+_EVENT = (
+    ("id", sa.String(24)),
+    ("type", sa.String(64)),
+    ("subject", sa.String(64)),
+    ("project_id", sa.String(24)),
+    ("at", UtcTime),
+    ("data", sa.JSON),
+)
+# Serial numbers: SQLite counts only INTEGER columns.
+_SERIAL = sa.BigInteger().with_variant(sa.Integer, "sqlite")
+
+outbox = sa.Table(
+    "outbox",
+    metadata,
+    sa.Column("number", _SERIAL, primary_key=True, autoincrement=True),
+    *(sa.Column(name, kind, nullable=False) for name, kind in _EVENT),
+)
+
+events = sa.Table(
+    "events",
+    metadata,
+    # Given by the relay, in the order of the log, not by a sequence, which has gaps.
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    *(sa.Column(name, kind, nullable=False) for name, kind in _EVENT),
+    sa.Index("ix_events_at", "at"),
 )
