@@ -12,9 +12,17 @@ import os
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -24,6 +32,7 @@ from pydantic_settings import (
 )
 
 from aetherium.domain.errors import InvalidInput
+from aetherium.domain.tasks import Priority
 from aetherium.domain.vms import NetworkMode, NetworkPolicy, Resources
 
 PREFIX = "AETHERIUM_"
@@ -93,7 +102,36 @@ class Settings(BaseSettings):
     reap_interval_s: float = Field(default=1.0, gt=0)
     reconcile_interval_s: float = Field(default=30.0, gt=0)
     output_mib: int = Field(default=16, ge=1)
-    jobs_at_once: int = Field(default=4, ge=1)
+    database_url: SecretStr | None = None
+    redis_url: SecretStr | None = None
+    objects_url: str | None = None
+    objects_endpoint: str | None = None
+    objects_region: str = "us-east-1"
+    objects_key_id: str | None = None
+    objects_secret: SecretStr | None = None
+    cluster_token: SecretStr | None = None
+    master_key: SecretStr | None = None
+    worker_name: str | None = None
+    worker_listen: str | None = None
+    worker_tasks: int = Field(default=64, ge=1, le=10_000)
+    worker_vcpus: int = Field(default_factory=lambda: 2 * (os.cpu_count() or 1), ge=1)
+    worker_memory_mib: int = Field(default_factory=lambda: _memory_mib() * 4 // 5, ge=128)
+    worker_labels: dict[str, str] = Field(default_factory=dict)
+    worker_grace_s: float = Field(default=30.0, ge=0)
+    lease_s: float = Field(default=12.0, ge=1)
+    ticket_s: float = Field(default=5.0, gt=0)
+    placement: Literal["spread", "pack"] = "spread"
+    priority_weights: dict[Priority, int] = Field(
+        default_factory=lambda: {
+            Priority.CRITICAL: 8,
+            Priority.HIGH: 4,
+            Priority.DEFAULT: 2,
+            Priority.LOW: 1,
+        }
+    )
+    strict_priorities: bool = False
+    task_keep_s: float = Field(default=7 * 86400.0, gt=0)
+    event_keep_s: float = Field(default=7 * 86400.0, gt=0)
     job_timeout_s: float = Field(default=6 * 3600.0, gt=0)
     job_log_mib: int = Field(default=256, ge=1)
     source_mib: int = Field(default=4096, ge=1)
@@ -209,6 +247,11 @@ class _Toml(_Source):
 
     def __call__(self) -> dict[str, Any]:
         return self._values
+
+
+def _memory_mib() -> int:
+    """This machine's memory in MiB."""
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") >> 20
 
 
 def default_data_dir() -> Path:

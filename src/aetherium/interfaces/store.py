@@ -174,7 +174,13 @@ class TaskFilter(TypedDict, total=False):
 
 @dataclass(frozen=True, slots=True)
 class NewTask:
-    """A task to be accepted. `id` is made by the caller, so that what belongs to it can be named before."""
+    """A task to be accepted.
+
+    Args:
+        id: made by the caller, so that what belongs to it can be named before.
+        sealed: its secrets, which nobody but its worker can open.
+        worker_id: placed on this worker at once.
+    """
 
     id: str
     project_id: str
@@ -182,6 +188,7 @@ class NewTask:
     idempotency_key: str = ""
     schedule_id: str | None = None
     sealed: bytes = b""
+    worker_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +197,15 @@ class Placement:
 
     task_id: str
     worker_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Load:
+    """What is in use: by worker and by project, and how many tasks of each type are placed or running."""
+
+    workers: Mapping[str, Usage]
+    projects: Mapping[str, Usage]
+    types: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,7 +264,7 @@ class TaskRepository(Protocol):
         ...
 
     async def sealed(self, task_id: str) -> bytes:
-        """The secrets that were accepted with it, sealed; empty once it has ended."""
+        """The secrets that were accepted with it, sealed; empty once it has ended, unless it is dead."""
         ...
 
     # For the orchestrator.
@@ -261,8 +277,9 @@ class TaskRepository(Protocol):
         """Of each lane the first `limit` queued tasks that are not placed, oldest first."""
         ...
 
-    async def place(self, placements: Sequence[Placement], epoch: LeaderEpoch) -> Sequence[Task]:
-        """Give queued tasks to workers; the ones that could be. Raises Conflict when `epoch` is over."""
+    async def place(self, placements: Sequence[Placement], epoch: LeaderEpoch) -> Collection[str]:
+        """Give queued tasks to workers; the ids of those that could be. Raises Conflict when `epoch` is
+        over."""
         ...
 
     async def explain(self, reasons: Mapping[str, str], *, park: bool) -> None:
@@ -285,12 +302,12 @@ class TaskRepository(Protocol):
         """Past their deadline: what waits is dead, what runs is being cancelled. Those that run are returned."""
         ...
 
-    async def usage(self) -> tuple[Mapping[str, Usage], Mapping[str, Usage]]:
-        """What is placed and running, by worker and by project, the VMs that outlive tasks included."""
+    async def give_up(self, ids: Collection[str], *, error_code: str, error: str) -> Sequence[Task]:
+        """What waits is dead, for this reason."""
         ...
 
-    async def active_by_type(self) -> Mapping[str, int]:
-        """Placed or running tasks of each type."""
+    async def load(self) -> Load:
+        """What is placed and running, and the VMs that outlive tasks."""
         ...
 
     # For workers.

@@ -7,11 +7,9 @@ from typing import Any, TypeVar, cast
 
 from pydantic import TypeAdapter
 
-from aetherium.domain.executions import ExecutionResult, ExecutionSpec
-from aetherium.domain.jobs import Job
-from aetherium.domain.vms import Resources, VMSpec
+from aetherium.domain.executions import ExecutionSpec
 
-T = TypeVar("T", VMSpec, Resources, ExecutionSpec, ExecutionResult, Job)
+T = TypeVar("T")
 
 
 @cache

@@ -1,0 +1,222 @@
+"""What the orchestrator asks of the tasks: who waits, who goes where, what time does to them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aetherium.domain.tasks import WAITING, Task, TaskState
+from aetherium.domain.workers import PRESENT, Usage, WorkerState
+from aetherium.interfaces.store import Lane, Load, Placement
+from aetherium.storage.database import Database
+from aetherium.storage.ending import DEADLINE, give_up
+from aetherium.storage.tables import DUE, HELD, OVERDUE, READY, tasks, vms, workers
+from aetherium.storage.taskrows import COLUMNS, states, to_task
+
+_LANES_AT_ONCE = 40
+_NEXT_LANE = f"""
+    SELECT rank, project_id, type FROM tasks
+    WHERE {READY} AND (rank, project_id, type) > (:rank, :project_id, :type)
+    ORDER BY rank, project_id, type LIMIT 1
+"""  # noqa: S608 - a constant
+# One step of the index for each lane, however many tasks wait in it (a loose index scan).
+_ALL_LANES = f"""
+    WITH RECURSIVE lane AS (
+        (SELECT rank, project_id, type FROM tasks WHERE {READY} ORDER BY rank, project_id, type LIMIT 1)
+        UNION ALL
+        SELECT following.* FROM lane, LATERAL (
+            SELECT tasks.rank, tasks.project_id, tasks.type FROM tasks
+            WHERE {READY}
+                AND (tasks.rank, tasks.project_id, tasks.type) > (lane.rank, lane.project_id, lane.type)
+            ORDER BY tasks.rank, tasks.project_id, tasks.type LIMIT 1
+        ) AS following
+    )
+    SELECT rank, project_id, type FROM lane LIMIT :most
+"""  # noqa: S608 - a constant
+
+
+async def lanes(connection: AsyncConnection, *, limit: int) -> Sequence[Lane]:
+    """All lanes that have something waiting."""
+    if connection.dialect.name == "postgresql":
+        rows = await connection.execute(sa.text(_ALL_LANES), {"most": limit})
+        return [Lane(*row) for row in rows]
+    found: list[Lane] = []
+    last: dict[str, Any] = {"rank": -1, "project_id": "", "type": ""}
+    while len(found) < limit:
+        row = (await connection.execute(sa.text(_NEXT_LANE), last)).mappings().first()
+        if row is None:
+            break
+        last = dict(row)
+        found.append(Lane(**last))
+    return found
+
+
+async def waiting(connection: AsyncConnection, wanted: Sequence[Lane], limit: int) -> Sequence[Task]:
+    """The first of each lane."""
+    found: list[Task] = []
+    for begin in range(0, len(wanted), _LANES_AT_ONCE):
+        parts = [_first(lane, limit) for lane in wanted[begin : begin + _LANES_AT_ONCE]]
+        query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
+        found += [to_task(row) for row in (await connection.execute(query)).mappings()]
+    return found
+
+
+def _first(lane: Lane, limit: int) -> sa.Select[Any]:
+    inner = (
+        sa.select(*COLUMNS)
+        .where(
+            sa.text(READY),
+            tasks.c.rank == lane.rank,
+            tasks.c.project_id == lane.project_id,
+            tasks.c.type == lane.type,
+        )
+        .order_by(tasks.c.ready_at, tasks.c.id)
+        .limit(limit)
+        .subquery()
+    )
+    return sa.select(*inner.c)
+
+
+async def place(
+    connection: AsyncConnection, database: Database, placements: Sequence[Placement]
+) -> Collection[str]:
+    """Those that could be placed."""
+    by_worker: dict[str, list[str]] = {}
+    for each in placements:
+        by_worker.setdefault(each.worker_id, []).append(each.task_id)
+    placed: set[str] = set()
+    for worker_id, ids in sorted(by_worker.items()):
+        change = (
+            sa.update(tasks)
+            .where(tasks.c.id.in_(ids), sa.text(READY))
+            .values(worker_id=worker_id, placed_at=database.moment(), reason="")
+            .returning(tasks.c.id)
+        )
+        placed |= set(await connection.scalars(change))
+    return placed
+
+
+async def unclaimed(
+    connection: AsyncConnection, database: Database, older_than_s: float, limit: int
+) -> Sequence[Task]:
+    """Placed and not claimed in time; taken from workers that take nothing any more."""
+    taking = sa.select(workers.c.id).where(workers.c.state == WorkerState.ACTIVE)
+    held = (sa.text(HELD), states(TaskState.QUEUED))
+    await connection.execute(
+        sa.update(tasks).where(*held, tasks.c.worker_id.not_in(taking)).values(worker_id=None, placed_at=None)
+    )
+    late = (
+        sa.select(tasks.c.id)
+        .where(*held, tasks.c.placed_at < database.moment(-older_than_s))
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    change = (
+        sa.update(tasks)
+        .where(tasks.c.id.in_(late), states(TaskState.QUEUED))
+        .values(placed_at=database.moment())
+        .returning(*COLUMNS)
+    )
+    return [to_task(row) for row in (await connection.execute(change)).mappings()]
+
+
+async def release_due(connection: AsyncConnection, database: Database, limit: int) -> int:
+    """Scheduled tasks whose time has come."""
+    due = (
+        sa.select(tasks.c.id)
+        .where(sa.text(DUE), tasks.c.run_at <= database.moment())
+        .order_by(tasks.c.run_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    change = (
+        sa.update(tasks)
+        .where(tasks.c.id.in_(due), sa.text(DUE))
+        .values(state=TaskState.QUEUED, ready_at=tasks.c.run_at, updated_at=database.moment())
+    )
+    return (await connection.execute(change)).rowcount
+
+
+async def end_overdue(connection: AsyncConnection, database: Database, limit: int) -> Sequence[Task]:
+    """Past their deadline; those that run are returned, to be told."""
+    text = "It did not end before its deadline."
+    overdue = (
+        sa.select(tasks.c.id)
+        .where(sa.text(OVERDUE), tasks.c.deadline <= database.moment())
+        .where(states(*WAITING, TaskState.RUNNING))
+        .limit(limit)
+    )
+    ids = list(await connection.scalars(overdue))
+    if not ids:
+        return ()
+    await give_up(connection, database, tasks.c.id.in_(ids), error_code=DEADLINE, error=text)
+    change = (
+        sa.update(tasks)
+        .where(tasks.c.id.in_(ids), states(TaskState.RUNNING))
+        .values(state=TaskState.CANCELLING, error_code=DEADLINE, error=text, updated_at=database.moment())
+        .returning(*COLUMNS)
+    )
+    return [to_task(row) for row in (await connection.execute(change)).mappings()]
+
+
+async def load(connection: AsyncConnection) -> Load:
+    """Sums over what is placed and running, and over VMs that outlive tasks."""
+    by_worker: dict[str, Usage] = {}
+    by_project: dict[str, Usage] = {}
+    by_type: dict[str, int] = {}
+    held = (
+        sa.select(
+            tasks.c.worker_id,
+            tasks.c.project_id,
+            tasks.c.type,
+            sa.func.count().label("tasks"),
+            sa.func.sum(tasks.c.vcpus).label("vcpus"),
+            sa.func.sum(tasks.c.memory_mib).label("memory_mib"),
+            sa.func.sum(sa.case((tasks.c.vcpus > 0, 1), else_=0)).label("vms"),
+        )
+        .where(sa.text(HELD))
+        .group_by(tasks.c.worker_id, tasks.c.project_id, tasks.c.type)
+    )
+    for row in (await connection.execute(held)).mappings():
+        by_type[row["type"]] = by_type.get(row["type"], 0) + row["tasks"]
+        _add(by_worker, by_project, row, row["tasks"])
+    lasting = (
+        sa.select(
+            vms.c.worker_id,
+            vms.c.project_id,
+            sa.func.count().label("vms"),
+            sa.func.sum(vms.c.vcpus).label("vcpus"),
+            sa.func.sum(vms.c.memory_mib).label("memory_mib"),
+        )
+        .where(vms.c.owner.is_(None), vms.c.state.not_in(("stopped", "failed")))
+        .group_by(vms.c.worker_id, vms.c.project_id)
+    )
+    for row in (await connection.execute(lasting)).mappings():
+        _add(by_worker, by_project, row, 0)
+    return Load(by_worker, by_project, by_type)
+
+
+def _add(
+    by_worker: dict[str, Usage], by_project: dict[str, Usage], row: Mapping[Any, Any], count: int
+) -> None:
+    more = Usage(count, int(row["vcpus"]), int(row["memory_mib"]), int(row["vms"]))
+    for table, key in ((by_worker, row["worker_id"] or ""), (by_project, row["project_id"])):
+        table[key] = table.get(key, Usage()) + more
+
+
+async def present(connection: AsyncConnection, database: Database, worker_id: str, incarnation: int) -> bool:
+    """Whether a worker's lease holds; it cannot be lost before this transaction ends."""
+    query = (
+        sa.select(workers.c.id)
+        .where(
+            workers.c.id == worker_id,
+            workers.c.incarnation == incarnation,
+            workers.c.state.in_(sorted(PRESENT)),
+            workers.c.lease_until > database.moment(),
+        )
+        .with_for_update(read=True)
+    )
+    return await connection.scalar(query) is not None

@@ -1,0 +1,293 @@
+"""The TaskRepository in SQL."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar, Unpack
+
+import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aetherium.domain.errors import NotFound
+from aetherium.domain.tasks import ACTIVE, Attempt, Task, TaskState
+from aetherium.interfaces.store import (
+    Lane,
+    LeaderEpoch,
+    Load,
+    NewTask,
+    Outcome,
+    Placement,
+    TaskFilter,
+    TaskRepository,
+)
+from aetherium.storage import accepting, dispatching, leaders
+from aetherium.storage.database import Database, now
+from aetherium.storage.ending import Values, end_attempts, give_up, settle
+from aetherium.storage.finding import find_id
+from aetherium.storage.jobs import reopen
+from aetherium.storage.tables import GONE, HELD, READY, attempts, tasks
+from aetherium.storage.taskrows import COLUMNS, states, to_task
+
+T = TypeVar("T")
+
+
+class SqlTasks:
+    """See interfaces/store.py."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def accept(self, given: Sequence[NewTask]) -> Sequence[Task]:
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            return await accepting.accept(connection, self._database, given)
+
+        try:
+            return await self._database.write(work)
+        except IntegrityError:
+            # Somebody used the same key at the same moment; now it can be seen.
+            return await self._database.write(work)
+
+    async def get(self, task_id: str) -> Task:
+        return await self._database.read(lambda c: _get(c, task_id))
+
+    async def find(self, ref: str) -> Task:
+        async def work(connection: AsyncConnection) -> Task:
+            return await _get(connection, await find_id(connection, tasks, "task", ref))
+
+        return await self._database.read(work)
+
+    async def list(
+        self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
+    ) -> Sequence[Task]:
+        query = sa.select(*COLUMNS).where(*_conditions(where)).order_by(tasks.c.id.desc()).limit(limit)
+        if before:
+            query = query.where(tasks.c.id < before)
+
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            return [to_task(row) for row in (await connection.execute(query)).mappings()]
+
+        return await self._database.read(work)
+
+    async def count(self, **where: Unpack[TaskFilter]) -> Mapping[TaskState, int]:
+        query = sa.select(tasks.c.state, sa.func.count()).where(*_conditions(where)).group_by(tasks.c.state)
+
+        async def work(connection: AsyncConnection) -> Mapping[TaskState, int]:
+            return {TaskState(row[0]): row[1] for row in await connection.execute(query)}
+
+        return await self._database.read(work)
+
+    async def attempts(self, task_id: str) -> Sequence[Attempt]:
+        query = sa.select(attempts).where(attempts.c.task_id == task_id).order_by(attempts.c.number)
+        names = ("number", "started_at", "ended_at", "worker_id", "error_code", "error")
+
+        async def work(connection: AsyncConnection) -> Sequence[Attempt]:
+            rows = (await connection.execute(query)).mappings()
+            return [Attempt(**{name: row[name] for name in names}) for row in rows]
+
+        return await self._database.read(work)
+
+    async def sealed(self, task_id: str) -> bytes:
+        query = sa.select(tasks.c.sealed).where(tasks.c.id == task_id)
+        return await self._database.read(lambda c: c.scalar(query)) or b""
+
+    async def lanes(self, *, without_types: Collection[str] = (), limit: int = 1000) -> Sequence[Lane]:
+        found = await self._database.read(lambda c: dispatching.lanes(c, limit=limit))
+        return [lane for lane in found if lane.type not in without_types]
+
+    async def waiting(self, wanted: Sequence[Lane], *, limit: int) -> Sequence[Task]:
+        return await self._database.read(lambda c: dispatching.waiting(c, wanted, limit))
+
+    async def place(self, placements: Sequence[Placement], epoch: LeaderEpoch) -> Collection[str]:
+        async def work(connection: AsyncConnection) -> Collection[str]:
+            await leaders.require(connection, epoch)
+            return await dispatching.place(connection, self._database, placements)
+
+        return await self._database.write(work)
+
+    async def explain(self, reasons: Mapping[str, str], *, park: bool) -> None:
+        change = (
+            sa.update(tasks)
+            .where(tasks.c.id == sa.bindparam("row"), sa.text(READY))
+            .values(reason=sa.bindparam("why"), parked=int(park))
+        )
+        rows = [{"row": task_id, "why": reason} for task_id, reason in sorted(reasons.items())]
+        if rows:
+            await self._database.write(lambda c: c.execute(change, rows))
+
+    async def unpark(self) -> int:
+        change = sa.update(tasks).where(states(TaskState.QUEUED), tasks.c.parked == 1).values(parked=0)
+        return (await self._database.write(lambda c: c.execute(change))).rowcount
+
+    async def unclaimed(self, older_than_s: float, *, limit: int = 500) -> Sequence[Task]:
+        return await self._write(dispatching.unclaimed, older_than_s, limit)
+
+    async def release_due(self, *, limit: int = 1000) -> int:
+        return await self._write(dispatching.release_due, limit)
+
+    async def end_overdue(self, *, limit: int = 500) -> Sequence[Task]:
+        return await self._write(dispatching.end_overdue, limit)
+
+    async def give_up(self, ids: Collection[str], *, error_code: str, error: str) -> Sequence[Task]:
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            return await give_up(
+                connection, self._database, tasks.c.id.in_(ids), error_code=error_code, error=error
+            )
+
+        return await self._database.write(work)
+
+    async def load(self) -> Load:
+        return await self._database.read(dispatching.load)
+
+    async def claim(
+        self, claims: Sequence[tuple[str, int]], worker_id: str, incarnation: int
+    ) -> Sequence[Task]:
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            if not await dispatching.present(connection, self._database, worker_id, incarnation):
+                return ()
+            at = await now(connection, self._database)
+            change = (
+                sa.update(tasks)
+                .where(
+                    sa.tuple_(tasks.c.id, tasks.c.attempt).in_([(ref, number - 1) for ref, number in claims]),
+                    tasks.c.worker_id == worker_id,
+                    states(TaskState.QUEUED),
+                )
+                .values(state=TaskState.RUNNING, attempt=tasks.c.attempt + 1, started_at=at, updated_at=at)
+                .returning(*COLUMNS)
+            )
+            begun = [to_task(row) for row in (await connection.execute(change)).mappings()]
+            if begun:
+                await connection.execute(
+                    sa.insert(attempts), [_attempt_row(task, worker_id) for task in begun]
+                )
+            return begun
+
+        return await self._database.write(work)
+
+    async def finish(self, outcomes: Sequence[Outcome]) -> Sequence[Task]:
+        return await self._write(end_attempts, outcomes)
+
+    async def held(self, worker_id: str) -> Sequence[tuple[str, int, TaskState]]:
+        query = sa.select(tasks.c.id, tasks.c.attempt, tasks.c.state).where(
+            tasks.c.worker_id == worker_id, sa.text(HELD), states(*ACTIVE)
+        )
+
+        async def work(connection: AsyncConnection) -> Sequence[tuple[str, int, TaskState]]:
+            return [(row[0], row[1], TaskState(row[2])) for row in await connection.execute(query)]
+
+        return await self._database.read(work)
+
+    async def cancel(self, ids: Collection[str], *, reason: str = "") -> Sequence[Task]:
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            which = tasks.c.id.in_(ids)
+            waited = await give_up(connection, self._database, which, state=TaskState.CANCELLED, error=reason)
+            change = (
+                sa.update(tasks)
+                .where(which, states(TaskState.RUNNING))
+                .values(state=TaskState.CANCELLING, error=reason, updated_at=self._database.moment())
+                .returning(*COLUMNS)
+            )
+            running = [to_task(row) for row in (await connection.execute(change)).mappings()]
+            return [*waited, *running]
+
+        return await self._database.write(work)
+
+    async def requeue(self, ids: Collection[str]) -> Sequence[Task]:
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            at = await now(connection, self._database)
+            change = (
+                sa.update(tasks)
+                .where(tasks.c.id.in_(ids), states(TaskState.DEAD))
+                .values(
+                    state=TaskState.QUEUED,
+                    failures=0,
+                    ended_at=None,
+                    ready_at=at,
+                    deadline=None,
+                    placed_at=None,
+                    worker_id=None,
+                    parked=0,
+                    ok=None,
+                    error_code="",
+                    error="",
+                    updated_at=at,
+                )
+                .returning(*COLUMNS)
+            )
+            found = [to_task(row) for row in (await connection.execute(change)).mappings()]
+            await reopen(connection, [task.id for task in found], ended=True)
+            return found
+
+        return await self._database.write(work)
+
+    async def discard(self, ids: Collection[str]) -> Sequence[Task]:
+        async def work(connection: AsyncConnection) -> Sequence[Task]:
+            query = sa.select(*COLUMNS).where(tasks.c.id.in_(ids), states(TaskState.DEAD)).with_for_update()
+            rows = (await connection.execute(query)).mappings().all()
+            at = await now(connection, self._database)
+            changes: list[Values] = [{"state": TaskState.DISCARDED, "sealed": None} for _ in rows]
+            return await settle(connection, self._database, rows, changes, at) if rows else ()
+
+        return await self._database.write(work)
+
+    async def purge(self, keep_s: float, *, limit: int = 1000) -> Sequence[str]:
+        moment = self._database.moment
+        over = sa.case(
+            (tasks.c.keep_s.is_(None), tasks.c.ended_at <= moment(-keep_s)),
+            else_=sa.type_coerce(tasks.c.ended_at, sa.BigInteger)
+            + sa.cast(tasks.c.keep_s * 1_000_000, sa.BigInteger)
+            <= sa.type_coerce(moment(), sa.BigInteger),
+        )
+        old = sa.select(tasks.c.id).where(sa.text(GONE), over).order_by(tasks.c.ended_at).limit(limit)
+        change = sa.delete(tasks).where(tasks.c.id.in_(old)).returning(tasks.c.id)
+
+        async def work(connection: AsyncConnection) -> Sequence[str]:
+            return list(await connection.scalars(change))
+
+        return await self._database.write(work)
+
+    async def _write(self, work: Callable[..., Awaitable[T]], *arguments: Any) -> T:
+        return await self._database.write(lambda c: work(c, self._database, *arguments))
+
+
+async def _get(connection: AsyncConnection, task_id: str) -> Task:
+    query = sa.select(*COLUMNS).where(tasks.c.id == task_id)
+    row = (await connection.execute(query)).mappings().first()
+    if row is None:
+        raise NotFound("task", task_id)
+    return to_task(row)
+
+
+def _conditions(where: TaskFilter) -> list[sa.ColumnElement[bool]]:
+    found: list[sa.ColumnElement[bool]] = []
+    for name, column in (("states", tasks.c.state), ("types", tasks.c.type), ("ids", tasks.c.id)):
+        if values := where.get(name):
+            found.append(column.in_(sorted(values)))  # type: ignore[call-overload]  # a key of a TypedDict
+    for name, column in (
+        ("project_id", tasks.c.project_id),
+        ("group", tasks.c.task_group),
+        ("worker_id", tasks.c.worker_id),
+        ("error_code", tasks.c.error_code),
+        ("schedule_id", tasks.c.schedule_id),
+    ):
+        if value := where.get(name):
+            found.append(column == value)
+    if priority := where.get("priority"):
+        found.append(tasks.c.rank == priority.rank)
+    return found
+
+
+def _attempt_row(task: Task, worker_id: str) -> dict[str, Any]:
+    return {
+        "task_id": task.id,
+        "number": task.attempt,
+        "started_at": task.started_at,
+        "ended_at": None,
+        "worker_id": worker_id,
+        "error_code": "",
+        "error": "",
+    }
+
+
+_: type[TaskRepository] = SqlTasks
