@@ -22,6 +22,7 @@ demo: install ## The main job: this repository's tests in a fresh microVM, and a
 	@./scripts/demo
 
 test: install ## All tests
+	@./scripts/packages test
 	@$(BIN)/python -m pytest
 
 lint: .venv/.installed ## Format, lint, types, layers
