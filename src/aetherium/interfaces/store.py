@@ -259,6 +259,10 @@ class TaskRepository(Protocol):
 
     async def count(self, **where: Unpack[TaskFilter]) -> Mapping[TaskState, int]: ...
 
+    async def recent(self, project_id: str, seconds: float) -> int:
+        """How many a project had accepted in the last so many seconds."""
+        ...
+
     async def attempts(self, task_id: str) -> Sequence[Attempt]:
         """By number."""
         ...
@@ -426,8 +430,20 @@ class QueueRepository(Protocol):
 
     async def take(self, wanted: Mapping[str, int]) -> Mapping[str, int]:
         """Of each limited type how many may begin now (token bucket, refilled by the store's clock); these
-        are taken."""
+        are taken. A number below zero gives back what was not used."""
         ...
+
+
+class ImageRepository(Protocol):
+    """Which digest a tag means, in the whole installation."""
+
+    async def tags(self) -> Mapping[str, str]: ...
+
+    async def record(self, digest: str, tags: Sequence[str], size_bytes: int) -> None:
+        """The image is there, under these tags, which are taken from the images that had them."""
+        ...
+
+    async def forget(self, digest: str) -> None: ...
 
 
 class EventRepository(Protocol):
@@ -492,6 +508,9 @@ class Store(Protocol):
 
     @property
     def events(self) -> EventRepository: ...
+
+    @property
+    def images(self) -> ImageRepository: ...
 
     @property
     def leaders(self) -> LeaderRepository: ...

@@ -1,8 +1,8 @@
 """The database: SQLite or PostgreSQL, units of work that no cancellation cuts.
 
 SQLite: pysqlite's own transaction handling silently loses updates, so it is off (``isolation_level=None``)
-and every unit that writes begins with BEGIN IMMEDIATE: it has the write lock before it reads. One writer, some
-readers; write-ahead logging lets readers and other processes go on meanwhile.
+and every unit that writes begins with BEGIN IMMEDIATE: it has the write lock before it reads. One writer,
+some readers; write-ahead logging lets readers and other processes go on meanwhile.
 
 PostgreSQL: READ COMMITTED. What is read to be changed is locked by the query that reads it; units that the
 server ends because they waited for one another (deadlock) are done again.
@@ -197,8 +197,7 @@ class Bound:
 
 async def now(connection: AsyncConnection, database: Database) -> datetime:
     """The database's time as a value."""
-    found = await connection.scalar(sa.select(database.moment()))
-    assert isinstance(found, datetime)
+    found: datetime = (await connection.execute(sa.select(database.moment()))).scalar_one()
     return found
 
 

@@ -17,7 +17,7 @@ from aetherium.interfaces.store import Outcome
 from aetherium.storage import events, jobs
 from aetherium.storage.codec import load
 from aetherium.storage.database import Database, now
-from aetherium.storage.tables import attempts, dependencies, tasks
+from aetherium.storage.tables import attempts, dependencies, tasks, workers
 from aetherium.storage.taskrows import COLUMNS, states, to_task
 
 DEADLINE = "deadline_exceeded"
@@ -286,6 +286,14 @@ async def lose_tasks(
     )
     outcomes = [_lost(row) for row in (await connection.execute(running)).mappings()]
     changed = await end_attempts(connection, database, outcomes) if outcomes else ()
+    private = sa.select(workers.c.id).where(workers.c.id.in_(worker_ids), workers.c.private)
+    await give_up(
+        connection,
+        database,
+        tasks.c.worker_id.in_(private),
+        error_code=WORKER_LOST,
+        error="The command that it belonged to has ended.",
+    )
     await connection.execute(
         sa.update(tasks)
         .where(tasks.c.worker_id.in_(worker_ids), states(TaskState.QUEUED))

@@ -219,7 +219,7 @@ tasks = sa.Table(
     _partial("uq_tasks_idempotency", "project_id", "idempotency_key", where=_IDEMPOTENT, unique=True),
     _partial("uq_tasks_unique", "project_id", "unique_key", where=_UNIQUE, unique=True),
     sa.Index("ix_tasks_state", "state", "id"),
-    sa.Index("ix_tasks_project", "project_id", "id"),
+    sa.Index("ix_tasks_project", "project_id", "created_at"),
 )
 
 dependencies = sa.Table(

@@ -77,6 +77,12 @@ class SqlTasks:
 
         return await self._database.read(work)
 
+    async def recent(self, project_id: str, seconds: float) -> int:
+        query = sa.select(sa.func.count()).where(
+            tasks.c.project_id == project_id, tasks.c.created_at > self._database.moment(-seconds)
+        )
+        return await self._database.read(lambda c: c.scalar(query)) or 0
+
     async def attempts(self, task_id: str) -> Sequence[Attempt]:
         query = sa.select(attempts).where(attempts.c.task_id == task_id).order_by(attempts.c.number)
         names = ("number", "started_at", "ended_at", "worker_id", "error_code", "error")

@@ -1,0 +1,1 @@
+"""Decides what runs where and when: placement, leases, schedules, retention. Several may run; one leads."""

@@ -1,0 +1,89 @@
+"""The QueueRepository in SQL: paused priorities, limits of task types with their token buckets."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from aetherium.domain.tasks import Priority, TypeLimit
+from aetherium.interfaces.store import QueueRepository
+from aetherium.storage.database import Database, now
+from aetherium.storage.tables import queues, type_limits
+
+
+class SqlQueues:
+    """See interfaces/store.py."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def paused(self) -> Collection[Priority]:
+        query = sa.select(queues.c.priority).where(queues.c.paused)
+
+        async def work(connection: AsyncConnection) -> Collection[Priority]:
+            return {Priority(name) for name in await connection.scalars(query)}
+
+        return await self._database.read(work)
+
+    async def pause(self, priority: Priority, *, on: bool) -> None:
+        change = (
+            self._database.insert(queues)
+            .values(priority=priority, paused=on)
+            .on_conflict_do_update(index_elements=[queues.c.priority], set_={"paused": on})
+        )
+        await self._database.write(lambda c: c.execute(change))
+
+    async def limits(self) -> Mapping[str, TypeLimit]:
+        query = sa.select(type_limits)
+
+        async def work(connection: AsyncConnection) -> Mapping[str, TypeLimit]:
+            rows = (await connection.execute(query)).mappings()
+            return {
+                row["type"]: TypeLimit(row["per_second"], row["burst"], row["concurrency"]) for row in rows
+            }
+
+        return await self._database.read(work)
+
+    async def limit(self, task_type: str, limit: TypeLimit | None) -> None:
+        if limit is None:
+            change: Any = sa.delete(type_limits).where(type_limits.c.type == task_type)
+        else:
+            values = {
+                "per_second": limit.per_second,
+                "burst": limit.burst,
+                "concurrency": limit.concurrency,
+                "tokens": float(limit.burst),
+                "refilled_at": self._database.moment(),
+            }
+            change = (
+                self._database.insert(type_limits)
+                .values(type=task_type, **values)
+                .on_conflict_do_update(index_elements=[type_limits.c.type], set_=values)
+            )
+        await self._database.write(lambda c: c.execute(change))
+
+    async def take(self, wanted: Mapping[str, int]) -> Mapping[str, int]:
+        query = sa.select(type_limits).where(type_limits.c.type.in_(wanted)).with_for_update()
+
+        async def work(connection: AsyncConnection) -> Mapping[str, int]:
+            at = await now(connection, self._database)
+            taken: dict[str, int] = {}
+            for row in (await connection.execute(query)).mappings().all():
+                elapsed = max(0.0, (at - row["refilled_at"]).total_seconds())
+                full = min(float(row["burst"]), row["tokens"] + elapsed * (row["per_second"] or 0.0))
+                taken[row["type"]] = min(wanted[row["type"]], int(full))
+                left = min(float(row["burst"]), full - taken[row["type"]])
+                await connection.execute(
+                    sa.update(type_limits)
+                    .where(type_limits.c.type == row["type"])
+                    .values(tokens=left, refilled_at=at)
+                )
+            return taken
+
+        return await self._database.write(work)
+
+
+_: type[QueueRepository] = SqlQueues
