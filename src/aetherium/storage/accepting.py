@@ -98,8 +98,10 @@ async def _block(
         .where(tasks.c.id.in_(wanted - rows.keys()))
         .with_for_update(read=True)  # so that none of them ends unnoticed meanwhile
     )
-    found = {row["id"]: row for row in (await connection.execute(query)).mappings()}
-    found |= {task_id: row for task_id, row in rows.items() if task_id in wanted}
+    found: dict[str, Mapping[Any, Any]] = {
+        row["id"]: row for row in (await connection.execute(query)).mappings()
+    }
+    found.update((task_id, row) for task_id, row in rows.items() if task_id in wanted)
     links = []
     for new in fresh:
         for after in dict.fromkeys(new.spec.after):

@@ -1,0 +1,1 @@
+"""Tasks on a worker: tickets are received, tasks claimed, carried out, and their ends recorded."""
