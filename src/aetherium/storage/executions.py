@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.sqlite import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import NotFound
@@ -21,29 +20,39 @@ from aetherium.domain.executions import (
 from aetherium.interfaces.store import ExecutionRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
+from aetherium.storage.scope import seen, seen_of_vms
 from aetherium.storage.tables import executions, vms
 
 
 class SqlExecutions:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, worker_id: str | None = None) -> None:
         self._database = database
+        self._seen = seen_of_vms(executions, worker_id)
+        self._vm_seen = seen(vms, worker_id)
 
     async def save(self, records: Sequence[Execution]) -> None:
+        wanted = {record.vm_id for record in records}
+        living = (
+            sa.select(vms.c.id)
+            .where(vms.c.id.in_(wanted), self._vm_seen)
+            .with_for_update(key_share=True, read=True)
+        )
+
         async def work(connection: AsyncConnection) -> None:
-            wanted = {record.vm_id for record in records}
-            there = set(await connection.scalars(sa.select(vms.c.id).where(vms.c.id.in_(wanted))))
+            # Shared locks: a VM that is removed meanwhile takes these executions along.
+            there = set(await connection.scalars(living))
             for state in ExecutionState:
                 rows = [_values(each) for each in records if each.state is state and each.vm_id in there]
                 if rows:
-                    await connection.execute(_upsert(state), rows)
+                    await connection.execute(_upsert(self._database, state), rows)
 
         if records:
             await self._database.write(work)
 
     async def get(self, execution_id: str) -> Execution:
-        query = sa.select(executions).where(executions.c.id == execution_id)
+        query = sa.select(executions).where(executions.c.id == execution_id, self._seen)
 
         async def work(connection: AsyncConnection) -> Execution:
             row = (await connection.execute(query)).mappings().first()
@@ -54,7 +63,7 @@ class SqlExecutions:
         return await self._database.read(work)
 
     async def list(self, vm_id: str, *, unfinished: bool = False) -> Sequence[Execution]:
-        query = sa.select(executions).where(executions.c.vm_id == vm_id)
+        query = sa.select(executions).where(executions.c.vm_id == vm_id, self._seen)
         if unfinished:
             query = query.where(executions.c.ended_at.is_(None))
         query = query.order_by(executions.c.created_at.desc(), executions.c.id.desc())
@@ -67,7 +76,7 @@ class SqlExecutions:
     async def busy(self) -> Mapping[str, int]:
         query = (
             sa.select(executions.c.vm_id, sa.func.count())
-            .where(executions.c.ended_at.is_(None))
+            .where(executions.c.ended_at.is_(None), self._seen)
             .group_by(executions.c.vm_id)
         )
 
@@ -79,15 +88,15 @@ class SqlExecutions:
     async def lose(self, vm_id: str, at: datetime) -> int:
         change = (
             sa.update(executions)
-            .where(executions.c.vm_id == vm_id, executions.c.ended_at.is_(None))
+            .where(executions.c.vm_id == vm_id, executions.c.ended_at.is_(None), self._seen)
             .values(state=ExecutionState.LOST, ended_at=at)
         )
         return (await self._database.write(lambda c: c.execute(change))).rowcount
 
 
-def _upsert(state: ExecutionState) -> Any:
+def _upsert(database: Database, state: ExecutionState) -> Any:
     """Insert, or update a row from which the lifecycle allows `state`, or which has it and goes on."""
-    statement = insert(executions)
+    statement = database.insert(executions)
     guard = set(EXECUTION_LIFECYCLE.before(state))
     if not EXECUTION_LIFECYCLE.is_final(state):
         guard.add(state)

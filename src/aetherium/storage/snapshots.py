@@ -16,18 +16,22 @@ from aetherium.interfaces.store import SnapshotFields, SnapshotRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
+from aetherium.storage.scope import seen, stamped
 from aetherium.storage.tables import snapshots
 
 
 class SqlSnapshots:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, worker_id: str | None = None) -> None:
         self._database = database
+        self._worker_id = worker_id
+        self._seen = seen(snapshots, worker_id)
 
     async def add(self, snapshot: Snapshot) -> None:
+        row = stamped(_values(snapshot), self._worker_id)
         try:
-            await self._database.write(lambda c: c.execute(sa.insert(snapshots).values(_values(snapshot))))
+            await self._database.write(lambda c: c.execute(sa.insert(snapshots).values(row)))
         except IntegrityError as error:
             raise AlreadyExists(
                 f"There is a snapshot named {snapshot.name!r} already.",
@@ -36,18 +40,20 @@ class SqlSnapshots:
             ) from error
 
     async def get(self, snapshot_id: str) -> Snapshot:
-        return await self._database.read(lambda c: _get(c, snapshot_id))
+        return await self._database.read(lambda c: self._get(c, snapshot_id))
 
     async def find(self, ref: str) -> Snapshot:
         async def work(connection: AsyncConnection) -> Snapshot:
-            return await _get(
-                connection, await find_id(connection, snapshots, "snapshot", ref, snapshots.c.name == ref)
+            snapshot_id = await find_id(
+                connection, snapshots, "snapshot", ref, snapshots.c.name == ref, among=self._seen
             )
+            return await self._get(connection, snapshot_id)
 
         return await self._database.read(work)
 
     async def list(self) -> Sequence[Snapshot]:
-        query = sa.select(snapshots).order_by(snapshots.c.created_at.desc(), snapshots.c.id.desc())
+        newest_first = (snapshots.c.created_at.desc(), snapshots.c.id.desc())
+        query = sa.select(snapshots).where(self._seen).order_by(*newest_first)
 
         async def work(connection: AsyncConnection) -> Sequence[Snapshot]:
             return [_snapshot(row) for row in (await connection.execute(query)).mappings()]
@@ -62,6 +68,7 @@ class SqlSnapshots:
             .where(
                 snapshots.c.id == snapshot_id,
                 snapshots.c.state.in_(sorted(SNAPSHOT_LIFECYCLE.before(to))),
+                self._seen,
             )
             .values(state=to, **fields)
             .returning(*snapshots.c)
@@ -71,23 +78,22 @@ class SqlSnapshots:
             row = (await connection.execute(change)).mappings().first()
             if row is not None:
                 return _snapshot(row)
-            snapshot = await _get(connection, snapshot_id)
+            snapshot = await self._get(connection, snapshot_id)
             SNAPSHOT_LIFECYCLE.check(snapshot.state, to, snapshot_id)
             raise Conflict(f"The snapshot {snapshot_id} was changed by somebody else.")
 
         return await self._database.write(work)
 
     async def remove(self, snapshot_id: str) -> bool:
-        change = sa.delete(snapshots).where(snapshots.c.id == snapshot_id)
+        change = sa.delete(snapshots).where(snapshots.c.id == snapshot_id, self._seen)
         return (await self._database.write(lambda c: c.execute(change))).rowcount > 0
 
-
-async def _get(connection: AsyncConnection, snapshot_id: str) -> Snapshot:
-    query = sa.select(snapshots).where(snapshots.c.id == snapshot_id)
-    row = (await connection.execute(query)).mappings().first()
-    if row is None:
-        raise NotFound("snapshot", snapshot_id)
-    return _snapshot(row)
+    async def _get(self, connection: AsyncConnection, snapshot_id: str) -> Snapshot:
+        query = sa.select(snapshots).where(snapshots.c.id == snapshot_id, self._seen)
+        row = (await connection.execute(query)).mappings().first()
+        if row is None:
+            raise NotFound("snapshot", snapshot_id)
+        return _snapshot(row)
 
 
 def _snapshot(row: Mapping[Any, Any]) -> Snapshot:
@@ -105,6 +111,7 @@ def _snapshot(row: Mapping[Any, Any]) -> Snapshot:
         labels=row["labels"],
         reason=row["reason"],
         owner=row["owner"],
+        worker_id=row["worker_id"],
     )
 
 
@@ -123,6 +130,7 @@ def _values(snapshot: Snapshot) -> dict[str, Any]:
         "labels": dict(snapshot.labels),
         "reason": snapshot.reason,
         "owner": snapshot.owner,
+        "worker_id": snapshot.worker_id,
     }
 
 

@@ -1,41 +1,98 @@
-"""The Store in SQLite."""
+"""The Store in SQL: all repositories over one database."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
+from typing import TypeVar
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.store import Store
-from aetherium.storage.database import Database
+from aetherium.storage import migrating
+from aetherium.storage.database import Bound, Database, PostgresDatabase, SqliteDatabase, now
+from aetherium.storage.events import SqlEvents
 from aetherium.storage.executions import SqlExecutions
+from aetherium.storage.images import SqlImages
 from aetherium.storage.jobs import SqlJobs
-from aetherium.storage.migrating import migrate
+from aetherium.storage.leaders import SqlLeaders
+from aetherium.storage.projects import SqlProjects
+from aetherium.storage.queues import SqlQueues
+from aetherium.storage.schedules import SqlSchedules
 from aetherium.storage.snapshots import SqlSnapshots
+from aetherium.storage.tasks import SqlTasks
 from aetherium.storage.vms import SqlVMs
+from aetherium.storage.workers import SqlWorkers
+
+T = TypeVar("T")
 
 
 class SqlStore:
-    """See interfaces/store.py."""
+    """See interfaces/store.py.
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    Args:
+        worker_id: the store as this worker sees it: what it adds is its own, and of VMs, executions and
+            snapshots it sees only those. None: as gateways and orchestrators see it, all of them.
+    """
+
+    def __init__(self, database: Database, clock: Clock, *, worker_id: str | None = None) -> None:
         self._database = database
-        self.vms = SqlVMs(database, clock)
-        self.executions = SqlExecutions(database)
-        self.snapshots = SqlSnapshots(database)
-        self.jobs = SqlJobs(database)
+        self._clock = clock
+        self._worker_id = worker_id
+        self.vms = SqlVMs(database, clock, worker_id)
+        self.executions = SqlExecutions(database, worker_id)
+        self.snapshots = SqlSnapshots(database, worker_id)
+        self.jobs = SqlJobs(database, worker_id)
+        self.images = SqlImages(database)
+        self.tasks = SqlTasks(database)
+        self.workers = SqlWorkers(database)
+        self.schedules = SqlSchedules(database)
+        self.projects = SqlProjects(database)
+        self.queues = SqlQueues(database)
+        self.events = SqlEvents(database)
+        self.leaders = SqlLeaders(database)
+
+    async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
+        async def unit(connection: AsyncConnection) -> T:
+            bound = Bound(connection, self._database)
+            return await work(SqlStore(bound, self._clock, worker_id=self._worker_id))
+
+        return await self._database.write(unit)
+
+    async def now(self) -> datetime:
+        return await self._database.read(lambda c: now(c, self._database))
 
     async def close(self) -> None:
         await self._database.close()
 
 
 @asynccontextmanager
-async def open_store(path: Path, clock: Clock) -> AsyncIterator[SqlStore]:
-    """The store in the file `path`, made or migrated if need be. Raises Conflict and Unavailable."""
-    await asyncio.to_thread(migrate, path)
-    store = SqlStore(Database(path), clock)
+async def open_store(
+    where: Path | str, clock: Clock, *, worker_id: str | None = None
+) -> AsyncIterator[SqlStore]:
+    """The store in a file, which is made or migrated if need be, or in the PostgreSQL database of a URL
+    (``postgresql://…``), which has to have the present schema.
+
+    Args:
+        clock: the time of a store in a file; a server has its own.
+        worker_id: see SqlStore.
+
+    Raises Conflict and Unavailable.
+    """
+    database: Database
+    if isinstance(where, Path):
+        await asyncio.to_thread(migrating.migrate, where)
+        database = SqliteDatabase(where, clock)
+    else:
+        url = sa.make_url(where).set(drivername="postgresql+asyncpg")
+        await migrating.require(url)
+        database = PostgresDatabase(url)
+    store = SqlStore(database, clock, worker_id=worker_id)
     try:
         yield store
     finally:

@@ -18,6 +18,7 @@ from aetherium.interfaces.store import VMFields, VMRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
+from aetherium.storage.scope import seen, stamped
 from aetherium.storage.tables import vms
 
 T = TypeVar("T")
@@ -28,35 +29,39 @@ _ENDED = (VMState.STOPPED, VMState.FAILED)
 class SqlVMs:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database, clock: Clock) -> None:
+    def __init__(self, database: Database, clock: Clock, worker_id: str | None = None) -> None:
         self._database = database
         self._clock = clock
+        self._worker_id = worker_id
+        self._seen = seen(vms, worker_id)
 
     async def add(self, vm: VM) -> None:
-        await self._named(vm.spec.name, lambda c: c.execute(sa.insert(vms).values(_values(vm))))
+        row = stamped(_values(vm), self._worker_id)
+        await self._named(vm.spec.name, lambda c: c.execute(sa.insert(vms).values(row)))
 
     async def get(self, vm_id: str) -> VM:
-        return await self._database.read(lambda c: _get(c, vm_id))
+        return await self._database.read(lambda c: self._get(c, vm_id))
 
     async def find(self, ref: str) -> VM:
         living_first = (vms.c.state.in_(_ENDED), vms.c.created_at.desc())
-        exact = sa.select(vms).where(sa.or_(vms.c.id == ref, vms.c.name == ref))
+        exact = sa.select(vms).where(sa.or_(vms.c.id == ref, vms.c.name == ref), self._seen)
 
         async def work(connection: AsyncConnection) -> VM:
             # One query where one does: this is done for every command that is run.
             rows = (await connection.execute(exact)).mappings().all()
             if len(rows) == 1:
                 return _vm(rows[0])
-            return await _get(
-                connection, await find_id(connection, vms, "VM", ref, vms.c.name == ref, living_first)
+            vm_id = await find_id(
+                connection, vms, "VM", ref, vms.c.name == ref, living_first, among=self._seen
             )
+            return await self._get(connection, vm_id)
 
         return await self._database.read(work)
 
     async def list(
         self, *, states: Collection[VMState] = (), labels: Mapping[str, str] | None = None
     ) -> Sequence[VM]:
-        query = sa.select(vms).order_by(vms.c.created_at.desc(), vms.c.id.desc())
+        query = sa.select(vms).where(self._seen).order_by(vms.c.created_at.desc(), vms.c.id.desc())
         if states:
             query = query.where(vms.c.state.in_(list(states)))
 
@@ -74,7 +79,7 @@ class SqlVMs:
         guard = allowed & frozenset(only_from) if only_from else allowed
         change = (
             sa.update(vms)
-            .where(vms.c.id == vm_id, vms.c.state.in_(sorted(guard)))
+            .where(vms.c.id == vm_id, vms.c.state.in_(sorted(guard)), self._seen)
             .values(state=to, updated_at=self._clock.now(), **fields)
             .returning(*vms.c)
         )
@@ -83,7 +88,7 @@ class SqlVMs:
             row = (await connection.execute(change)).mappings().first()
             if row is not None:
                 return _vm(row)
-            vm = await _get(connection, vm_id)
+            vm = await self._get(connection, vm_id)
             VM_LIFECYCLE.check(vm.state, to, vm_id)
             raise InvalidTransition(
                 f"VM {vm_id} is {vm.state} and does not become {to} from there.",
@@ -96,12 +101,13 @@ class SqlVMs:
 
     async def edit(self, vm_id: str, change: Callable[[VM], VM]) -> VM:
         async def work(connection: AsyncConnection) -> VM:
-            before = await _get(connection, vm_id, lock=True)
+            before = await self._get(connection, vm_id, lock=True)
             after = replace(
                 change(before),
                 id=vm_id,
                 state=before.state,
                 created_at=before.created_at,
+                worker_id=before.worker_id,
                 updated_at=self._clock.now(),
             )
             await connection.execute(sa.update(vms).where(vms.c.id == vm_id).values(_values(after)))
@@ -114,10 +120,8 @@ class SqlVMs:
     ) -> VM | None:
         change = (
             sa.update(vms)
-            .where(vms.c.id == vm_id, vms.c.owner == owner, vms.c.state == VMState.RUNNING)
-            .values(
-                spec=dump(spec), name=spec.name, owner=heir, created_at=at, updated_at=at, last_active_at=at
-            )
+            .where(vms.c.id == vm_id, vms.c.owner == owner, vms.c.state == VMState.RUNNING, self._seen)
+            .values(**_of_spec(spec), owner=heir, created_at=at, updated_at=at, last_active_at=at)
             .returning(*vms.c)
         )
 
@@ -130,16 +134,26 @@ class SqlVMs:
     async def touch(self, active: Mapping[str, datetime]) -> None:
         change = (
             sa.update(vms)
-            .where(vms.c.id == sa.bindparam("vm"), vms.c.last_active_at < sa.bindparam("at"))
+            .where(vms.c.id == sa.bindparam("vm"), vms.c.last_active_at < sa.bindparam("at"), self._seen)
             .values(last_active_at=sa.bindparam("at"))
         )
-        rows = [{"vm": vm_id, "at": at} for vm_id, at in active.items()]
+        # In one order, so that of two that do this none waits for the other.
+        rows = [{"vm": vm_id, "at": at} for vm_id, at in sorted(active.items())]
         if rows:
             await self._database.write(lambda c: c.execute(change, rows))
 
     async def remove(self, vm_id: str) -> bool:
-        result = await self._database.write(lambda c: c.execute(sa.delete(vms).where(vms.c.id == vm_id)))
-        return result.rowcount > 0
+        change = sa.delete(vms).where(vms.c.id == vm_id, self._seen)
+        return (await self._database.write(lambda c: c.execute(change))).rowcount > 0
+
+    async def _get(self, connection: AsyncConnection, vm_id: str, *, lock: bool = False) -> VM:
+        query = sa.select(vms).where(vms.c.id == vm_id, self._seen)
+        if lock:
+            query = query.with_for_update()  # SQLite has the lock already and ignores this
+        row = (await connection.execute(query)).mappings().first()
+        if row is None:
+            raise NotFound("VM", vm_id)
+        return _vm(row)
 
     async def _named(self, name: str | None, work: Callable[[AsyncConnection], Awaitable[T]]) -> T:
         try:
@@ -150,16 +164,6 @@ class SqlVMs:
                 hint="Choose another name, or delete that VM.",
                 name=name,
             ) from error
-
-
-async def _get(connection: AsyncConnection, vm_id: str, *, lock: bool = False) -> VM:
-    query = sa.select(vms).where(vms.c.id == vm_id)
-    if lock:
-        query = query.with_for_update()  # SQLite has the lock already and ignores this
-    row = (await connection.execute(query)).mappings().first()
-    if row is None:
-        raise NotFound("VM", vm_id)
-    return _vm(row)
 
 
 def _vm(row: Mapping[Any, Any]) -> VM:
@@ -176,24 +180,36 @@ def _vm(row: Mapping[Any, Any]) -> VM:
         handle=row["handle"],
         reason=row["reason"],
         owner=row["owner"],
+        worker_id=row["worker_id"],
+        project_id=row["project_id"],
     )
 
 
 def _values(vm: VM) -> dict[str, Any]:
     return {
         "id": vm.id,
-        "name": vm.spec.name,
         "state": vm.state,
         "driver": vm.driver,
         "image_digest": vm.image_digest,
         "owner": vm.owner,
+        "worker_id": vm.worker_id,
+        "project_id": vm.project_id,
         "snapshot_id": vm.snapshot_id,
         "reason": vm.reason,
         "created_at": vm.created_at,
         "updated_at": vm.updated_at,
         "last_active_at": vm.last_active_at,
-        "spec": dump(vm.spec),
         "handle": None if vm.handle is None else dict(vm.handle),
+        **_of_spec(vm.spec),
+    }
+
+
+def _of_spec(spec: VMSpec) -> dict[str, Any]:
+    return {
+        "name": spec.name,
+        "vcpus": spec.resources.vcpus,
+        "memory_mib": spec.resources.memory_mib,
+        "spec": dump(spec),
     }
 
 
