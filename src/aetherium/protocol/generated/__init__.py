@@ -1,0 +1,1 @@
+"""Made by scripts/protos from protocol/aetherium/v1; not to be edited."""

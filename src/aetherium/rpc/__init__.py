@@ -1,0 +1,1 @@
+"""gRPC between gateway and worker: values, errors, authentication, options. Both sides stand on it."""
