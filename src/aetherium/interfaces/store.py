@@ -6,6 +6,9 @@ agree on (leases, due tasks) is the store's own, so their clocks may differ. A c
 that want the same step one gets it and the other InvalidTransition. `edit` is a read-modify-write that nobody
 can come between.
 
+A store may be a worker's view: what it adds is that worker's, and of VMs, executions and snapshots (and in
+lists of jobs) it sees nothing else.
+
 `find` takes an id, a name where the thing has one, or a unique prefix of an id (6 characters and more). All
 calls raise NotFound for what is not there, InvalidInput for a prefix that fits several, and Unavailable when
 the store cannot be reached or stays locked by others.
@@ -146,13 +149,16 @@ class JobRepository(Protocol):
 
     async def find(self, ref: str) -> Job: ...
 
-    async def list(self, *, states: Collection[JobState] = ()) -> Sequence[Job]:
-        """Newest first."""
+    async def list(
+        self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
+    ) -> Sequence[Job]:
+        """Newest first, by id; `before`: only ids below this one."""
         ...
 
-    async def save(self, job: Job) -> Job:
+    async def save(self, job: Job, *, fenced: bool = False) -> Job:
         """Replace the row if its state is the same (and not final) or one that `job.state` may follow;
-        raises InvalidTransition otherwise."""
+        raises InvalidTransition otherwise. `fenced`: only while the task `job.task_id` is carried out by the
+        attempt `job.attempt`; raises Conflict otherwise."""
         ...
 
     async def remove(self, job_id: str) -> bool: ...
