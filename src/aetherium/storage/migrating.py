@@ -1,23 +1,25 @@
-"""Bringing the database file to the present schema.
+"""Opening a database with the schema that this version has.
 
-Every command opens the database, so this has to cost nothing when there is nothing to do: the version is read
+Every command opens the file, so this has to cost nothing when there is nothing to do: the version is read
 with the standard library, and Alembic is loaded only for a migration.
+
+A file belongs to one host and is migrated by whoever opens it. A server's database belongs to many services,
+which do not race to change it under one another's hands: they refuse it, and ``aetherium db upgrade`` mends
+it.
 """
 
 from __future__ import annotations
 
-import fcntl
-import os
 import sqlite3
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
-from typing import TYPE_CHECKING
+
+import sqlalchemy as sa
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import create_async_engine
+from sqlalchemy.pool import NullPool
 
 from aetherium.domain.errors import Conflict, Unavailable
-
-if TYPE_CHECKING:
-    from alembic.script import ScriptDirectory
 
 # The newest file in migrations/versions; a test compares.
 HEAD = "0002"
@@ -31,16 +33,11 @@ def migrate(path: Path) -> None:
     try:
         if version(path) == HEAD:
             return
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with _locked(path.with_suffix(".lock")):
-            found = version(path)
-            if found != HEAD:
-                _upgrade(path, found)
     except (OSError, sqlite3.Error) as error:
-        raise Unavailable(
-            f"The database {path} cannot be opened: {error}.",
-            hint="See that the file and its directory can be written, and that the disk has room.",
-        ) from error
+        raise no_file(path, error) from error
+    from aetherium.storage.schema import SqliteSchema
+
+    SqliteSchema(path).ensure()
 
 
 def version(path: Path) -> str | None:
@@ -57,38 +54,59 @@ def version(path: Path) -> str | None:
     return None if row is None else str(row[0])
 
 
-def _upgrade(path: Path, found: str | None) -> None:
-    from alembic import command
-    from alembic.config import Config
-    from alembic.script import ScriptDirectory as Scripts
-    from alembic.util import CommandError
+async def require(url: sa.URL) -> None:
+    """Refuse a server's database that has another schema.
 
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    config.attributes["path"] = path
-    if found is not None and found not in _known(Scripts.from_config(config)):
-        raise Conflict(
-            f"The database {path} has the schema {found}, made by a newer version of Aetherium.",
-            hint="Use that version, or another data directory.",
-            found=found,
-            known=HEAD,
-        )
+    Raises Conflict that says which it has and what to do, Unavailable if the server cannot be reached.
+    """
+    engine = create_async_engine(url, poolclass=NullPool, hide_parameters=True)
     try:
-        command.upgrade(config, "head")
-    except CommandError as error:
-        raise Unavailable(f"The database {path} cannot be migrated: {error}.") from error
-
-
-def _known(scripts: ScriptDirectory) -> set[str]:
-    return {script.revision for script in scripts.walk_revisions()}
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """One process migrates; the others wait and then find it done."""
-    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(fd, fcntl.LOCK_EX)
-        yield
+        async with engine.connect() as connection:
+            found = None
+            if await connection.scalar(sa.text("SELECT to_regclass('alembic_version')")):
+                found = await connection.scalar(sa.text("SELECT version_num FROM alembic_version"))
+    except (DBAPIError, OSError) as error:
+        raise no_server(url, error) from error
     finally:
-        os.close(fd)
+        await engine.dispose()
+    if found != HEAD:
+        raise misfit(name(url), found)
+
+
+def misfit(database: str, found: str | None) -> Conflict:
+    """The error for a database with another schema than this version's."""
+    if found is None:
+        message, hint = f"The database {database} has no tables yet.", "Make them: aetherium db upgrade"
+    elif found < HEAD:
+        message = f"The database {database} has the schema {found}; this version of Aetherium needs {HEAD}."
+        hint = "End the services of the older version, then: aetherium db upgrade"
+    else:
+        message = f"The database {database} has the schema {found}, made by a newer version of Aetherium."
+        hint = f"Use that version, or with it: aetherium db downgrade {HEAD}"
+    return Conflict(message, hint=hint, found=found, known=HEAD)
+
+
+def no_file(path: Path, error: Exception) -> Unavailable:
+    """The error for a file that cannot be used."""
+    return Unavailable(
+        f"The database {path} cannot be opened: {_cause(error)}.",
+        hint="See that the file and its directory can be written, and that the disk has room.",
+    )
+
+
+def no_server(url: sa.URL, error: Exception) -> Unavailable:
+    """The error for a server that cannot be used."""
+    return Unavailable(
+        f"The database {name(url)} cannot be used: {_cause(error)}.",
+        hint="See that the server runs, and that the setting database_url is right.",
+    )
+
+
+def name(url: sa.URL) -> str:
+    """The URL as people may see it."""
+    return url.render_as_string(hide_password=True)
+
+
+def _cause(error: Exception) -> object:
+    cause = error.orig if isinstance(error, DBAPIError) else error
+    return str(cause) or type(cause).__name__
