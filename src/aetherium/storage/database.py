@@ -137,6 +137,8 @@ class PostgresDatabase:
         for turn in range(_RETRIES):
             try:
                 return await finish(self._unit(self._engine, work))
+            except IntegrityError:
+                raise
             except DBAPIError as error:
                 if not _deadlocked(error) or turn == _RETRIES - 1:
                     raise self._unavailable(error) from error
@@ -173,14 +175,16 @@ class PostgresDatabase:
 
 
 class Bound:
-    """A transaction that has begun already: all units are part of it."""
+    """A transaction that has begun already: all units are part of it. One that is refused is undone alone,
+    which leaves the transaction usable."""
 
     def __init__(self, connection: AsyncConnection, database: Database) -> None:
         self._connection = connection
         self._database = database
 
     async def write(self, work: Work[T]) -> T:
-        return await work(self._connection)
+        async with self._connection.begin_nested():
+            return await work(self._connection)
 
     async def read(self, work: Work[T]) -> T:
         return await work(self._connection)

@@ -40,11 +40,12 @@ class SqlEvents:
     async def relay(self, epoch: LeaderEpoch, *, limit: int = 500) -> Sequence[Event]:
         oldest = sa.select(outbox).order_by(outbox.c.number).limit(limit)
 
-        async def look(connection: AsyncConnection) -> Sequence[Mapping[Any, Any]]:
-            return (await connection.execute(oldest)).mappings().all()
-
         async def move(connection: AsyncConnection) -> Sequence[Event]:
             await leaders.require(connection, epoch)
+            # Locked: another call of the same leader waits here, and finds those that are left.
+            rows = (await connection.execute(oldest.with_for_update())).mappings().all()
+            if not rows:
+                return ()
             last = await connection.scalar(sa.select(sa.func.max(events.c.seq))) or 0
             moved = [replace(_event(row), seq=last + place) for place, row in enumerate(rows, 1)]
             await connection.execute(
@@ -54,8 +55,9 @@ class SqlEvents:
             await connection.execute(sa.delete(outbox).where(outbox.c.number.in_(numbers)))
             return moved
 
-        rows = await self._database.read(look)
-        return await self._database.write(move) if rows else ()
+        if await self._database.read(lambda c: c.scalar(sa.select(outbox.c.number).limit(1))) is None:
+            return ()
+        return await self._database.write(move)
 
     async def list(self, *, after: int = 0, limit: int = 500, types: Collection[str] = ()) -> Sequence[Event]:
         query = sa.select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)

@@ -14,6 +14,7 @@ from aetherium.domain.projects import Project, Quota
 from aetherium.interfaces.store import ProjectRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
+from aetherium.storage.finding import find_id
 from aetherium.storage.tables import projects
 
 
@@ -36,13 +37,10 @@ class SqlProjects:
             raise AlreadyExists(f"There is a project {project.name!r} already.", name=project.name) from error
 
     async def find(self, ref: str) -> Project:
-        query = sa.select(projects).where(sa.or_(projects.c.id == ref, projects.c.name == ref))
-
         async def work(connection: AsyncConnection) -> Project:
-            row = (await connection.execute(query)).mappings().first()
-            if row is None:
-                raise NotFound("project", ref)
-            return _project(row)
+            found = await find_id(connection, projects, "project", ref, projects.c.name == ref)
+            query = sa.select(projects).where(projects.c.id == found)
+            return _project((await connection.execute(query)).mappings().one())
 
         return await self._database.read(work)
 

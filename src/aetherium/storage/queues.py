@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -12,6 +14,9 @@ from aetherium.domain.tasks import Priority, TypeLimit
 from aetherium.interfaces.store import QueueRepository
 from aetherium.storage.database import Database, now
 from aetherium.storage.tables import queues, type_limits
+
+# Tokens are sums of fractions: ten times a tenth has to be a whole one.
+_ROUNDING = 1e-6
 
 
 class SqlQueues:
@@ -66,24 +71,38 @@ class SqlQueues:
         await self._database.write(lambda c: c.execute(change))
 
     async def take(self, wanted: Mapping[str, int]) -> Mapping[str, int]:
-        query = sa.select(type_limits).where(type_limits.c.type.in_(wanted)).with_for_update()
+        query = (
+            sa.select(type_limits)
+            .where(type_limits.c.type.in_(wanted), type_limits.c.per_second.is_not(None))
+            .order_by(type_limits.c.type)  # all lock in one order
+            .with_for_update()
+        )
+        change = (
+            sa.update(type_limits)
+            .where(type_limits.c.type == sa.bindparam("name"))
+            .values(tokens=sa.bindparam("left"), refilled_at=sa.bindparam("at"))
+        )
 
         async def work(connection: AsyncConnection) -> Mapping[str, int]:
+            rows = (await connection.execute(query)).mappings().all()
+            if not rows:
+                return {}
             at = await now(connection, self._database)
-            taken: dict[str, int] = {}
-            for row in (await connection.execute(query)).mappings().all():
-                elapsed = max(0.0, (at - row["refilled_at"]).total_seconds())
-                full = min(float(row["burst"]), row["tokens"] + elapsed * (row["per_second"] or 0.0))
-                taken[row["type"]] = min(wanted[row["type"]], int(full))
-                left = min(float(row["burst"]), full - taken[row["type"]])
-                await connection.execute(
-                    sa.update(type_limits)
-                    .where(type_limits.c.type == row["type"])
-                    .values(tokens=left, refilled_at=at)
-                )
+            full = {row["type"]: _tokens(row, at) for row in rows}
+            taken = {name: min(wanted[name], math.floor(full[name] + _ROUNDING)) for name in full}
+            left = {row["type"]: min(row["burst"], full[row["type"]] - taken[row["type"]]) for row in rows}
+            await connection.execute(
+                change, [{"name": name, "left": float(tokens), "at": at} for name, tokens in left.items()]
+            )
             return taken
 
         return await self._database.write(work)
+
+
+def _tokens(row: Mapping[Any, Any], at: datetime) -> float:
+    """What is in a bucket. A clock may be set back; that takes nothing out of it."""
+    passed_s = max(0.0, (at - row["refilled_at"]).total_seconds())
+    return min(float(row["burst"]), float(row["tokens"] + passed_s * row["per_second"]))
 
 
 _: type[QueueRepository] = SqlQueues

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,8 +11,10 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import Conflict, NotFound
 from aetherium.domain.events import Event
+from aetherium.domain.executions import ExecutionState
 from aetherium.domain.ids import EVENT, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT
+from aetherium.domain.vms import VM_LIFECYCLE, VMState
 from aetherium.domain.workers import PRESENT, Worker, WorkerInfo, WorkerState
 from aetherium.interfaces.store import WorkerRepository
 from aetherium.storage import events
@@ -19,7 +22,7 @@ from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database, now
 from aetherium.storage.ending import lose_tasks
 from aetherium.storage.finding import find_id
-from aetherium.storage.tables import tasks, vms, workers
+from aetherium.storage.tables import executions, tasks, vms, workers
 
 _PRESENT = [str(state) for state in sorted(PRESENT)]
 
@@ -33,25 +36,27 @@ class SqlWorkers:
     async def register(self, info: WorkerInfo, *, lease_s: float) -> Worker:
         async def work(connection: AsyncConnection) -> Worker:
             at = await now(connection, self._database)
-            query = sa.select(workers).where(workers.c.id == info.id).with_for_update()
-            before = (await connection.execute(query)).mappings().first()
-            drain = bool(before and before["drain"])
-            values = {
+            fresh = {
                 **_described(info),
-                "state": WorkerState.DRAINING if drain else WorkerState.ACTIVE,
-                "incarnation": before["incarnation"] + 1 if before else 1,
                 "registered_at": at,
                 "seen_at": at,
                 "lease_until": self._database.moment(lease_s),
             }
-            if before is None:
-                await connection.execute(sa.insert(workers).values(id=info.id, drain=False, **values))
-            else:
-                await connection.execute(sa.update(workers).where(workers.c.id == info.id).values(**values))
-                await lose_tasks(connection, self._database, [info.id])
+            first = {"id": info.id, "state": WorkerState.ACTIVE, "incarnation": 1, "drain": False}
+            again = {
+                "state": sa.case((workers.c.drain, WorkerState.DRAINING), else_=WorkerState.ACTIVE),
+                "incarnation": workers.c.incarnation + 1,
+            }
+            change = (
+                self._database.insert(workers)
+                .values(**first, **fresh)
+                .on_conflict_do_update(index_elements=[workers.c.id], set_={**again, **fresh})
+                .returning(*workers.c)
+            )
+            worker = _worker((await connection.execute(change)).mappings().one())
+            await lose_tasks(connection, self._database, [info.id])
             await _unpark(connection)
-            worker = await _get(connection, info.id)
-            await _record(connection, "registered", worker)
+            await _record(connection, "registered", worker, at)
             return worker
 
         return await self._database.write(work)
@@ -100,7 +105,8 @@ class SqlWorkers:
             )
             await _unpark(connection)
             worker = await _get(connection, worker_id)
-            await _record(connection, "draining" if on else "activated", worker)
+            at = await now(connection, self._database)
+            await _record(connection, "draining" if on else "activated", worker, at)
             return worker
 
         return await self._database.write(work)
@@ -117,7 +123,7 @@ class SqlWorkers:
             row = (await connection.execute(change)).mappings().first()
             if row is not None:
                 await lose_tasks(connection, self._database, [worker_id])
-                await _record(connection, "stopped", _worker(row))
+                await _record(connection, "stopped", _worker(row), row["lease_until"])
             # A command's own worker never comes back.
             await connection.execute(sa.delete(workers).where(workers.c.id == worker_id, workers.c.private))
 
@@ -151,8 +157,10 @@ class SqlWorkers:
             lost = [_worker(row) for row in (await connection.execute(change)).mappings()]
             if lost:
                 await lose_tasks(connection, self._database, [worker.id for worker in lost])
+                await _unpark(connection)
+                at = await now(connection, self._database)
                 for worker in lost:
-                    await _record(connection, "lost", worker)
+                    await _record(connection, "lost", worker, at)
             return lost
 
         if await self._database.read(lambda c: c.scalar(look)) is None:
@@ -161,19 +169,20 @@ class SqlWorkers:
 
     async def remove(self, worker_id: str) -> bool:
         async def work(connection: AsyncConnection) -> bool:
-            worker = await _get(connection, worker_id)
+            query = sa.select(workers).where(workers.c.id == worker_id).with_for_update()
+            row = (await connection.execute(query)).mappings().first()
+            if row is None:
+                return False
+            worker = _worker(row)
             if worker.state in PRESENT:
                 raise Conflict(
                     f"The worker {worker.info.name} is {worker.state}.", hint="Stop it first.", kind="worker"
                 )
+            at = await now(connection, self._database)
             await lose_tasks(connection, self._database, [worker_id])
-            await connection.execute(
-                sa.update(vms)
-                .where(vms.c.worker_id == worker_id, vms.c.state.not_in(("stopped", "failed")))
-                .values(state="failed", reason="its worker was removed", updated_at=self._database.moment())
-            )
+            await _fail_vms(connection, worker_id, at)
             await connection.execute(sa.delete(workers).where(workers.c.id == worker_id))
-            await _record(connection, "removed", worker)
+            await _record(connection, "removed", worker, at)
             return True
 
         return await self._database.write(work)
@@ -186,7 +195,8 @@ async def _unpark(connection: AsyncConnection) -> None:
 
 
 async def _find(connection: AsyncConnection, ref: str) -> str:
-    return await find_id(connection, workers, "worker", ref, workers.c.name == ref)
+    present_first = (workers.c.state.not_in(_PRESENT), workers.c.seen_at.desc())
+    return await find_id(connection, workers, "worker", ref, workers.c.name == ref, present_first)
 
 
 async def _get(connection: AsyncConnection, worker_id: str) -> Worker:
@@ -196,11 +206,25 @@ async def _get(connection: AsyncConnection, worker_id: str) -> Worker:
     return _worker(row)
 
 
-async def _record(connection: AsyncConnection, what: str, worker: Worker) -> None:
+async def _fail_vms(connection: AsyncConnection, worker_id: str, at: datetime) -> None:
+    its = sa.select(vms.c.id).where(vms.c.worker_id == worker_id)
+    await connection.execute(
+        sa.update(executions)
+        .where(executions.c.vm_id.in_(its), executions.c.ended_at.is_(None))
+        .values(state=ExecutionState.LOST, ended_at=at)
+    )
+    await connection.execute(
+        sa.update(vms)
+        .where(vms.c.worker_id == worker_id, vms.c.state.in_(sorted(VM_LIFECYCLE.before(VMState.FAILED))))
+        .values(state=VMState.FAILED, reason="its worker was removed", updated_at=at)
+    )
+
+
+async def _record(connection: AsyncConnection, what: str, worker: Worker, at: datetime) -> None:
     if worker.info.private:
         return
     data: dict[str, object] = {"name": worker.info.name, "incarnation": worker.incarnation}
-    fact = Event(new_id(EVENT), f"worker.{what}", worker.id, DEFAULT_PROJECT, worker.seen_at, data)
+    fact = Event(new_id(EVENT), f"worker.{what}", worker.id, DEFAULT_PROJECT, at, data)
     await events.record(connection, [fact])
 
 

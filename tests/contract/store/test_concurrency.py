@@ -9,7 +9,7 @@ from pathlib import Path
 from aetherium.interfaces.clock import SystemClock
 from aetherium.process import run
 from aetherium.storage.store import open_store
-from tests.contract.store.contract import a_vm
+from tests.contract.store.values import a_vm
 
 TIMES = 640
 

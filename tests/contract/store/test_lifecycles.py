@@ -14,7 +14,7 @@ from aetherium.domain.errors import InvalidTransition
 from aetherium.domain.vms import VM_LIFECYCLE, VMState
 from aetherium.interfaces.clock import SystemClock
 from aetherium.storage.store import open_store
-from tests.contract.store.contract import a_vm
+from tests.contract.store.values import a_vm
 
 STATES = st.sampled_from(list(VMState))
 
