@@ -9,7 +9,14 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
-from aetherium.domain.errors import AetheriumError, Conflict, GuestError, NotFound
+from aetherium.domain.errors import (
+    AetheriumError,
+    AlreadyExists,
+    Conflict,
+    GuestError,
+    LimitExceeded,
+    NotFound,
+)
 from aetherium.domain.executions import (
     EXECUTION_LIFECYCLE,
     Execution,
@@ -18,7 +25,8 @@ from aetherium.domain.executions import (
     ExecutionState,
     TerminalSize,
 )
-from aetherium.domain.ids import EXECUTION, new_id
+from aetherium.domain.guest import OutputStream
+from aetherium.domain.ids import EXECUTION, check_id, new_id
 from aetherium.domain.images import ImageConfig
 from aetherium.domain.vms import VM
 from aetherium.interfaces.finishing import finish
@@ -37,7 +45,11 @@ _SECRETS_KEPT = 4096
 
 
 class ExecutionService:
-    """See the methods. `vm` is an id, a name or a unique prefix of an id."""
+    """See the methods. `vm` is an id, a name or a unique prefix of an id.
+
+    Whoever may have to repeat a request makes the `execution_id` (ids.new_id): the guest runs the same id
+    only once. Before a repeat, `known` says whether the first one has arrived.
+    """
 
     def __init__(self, host: Host, vms: VMService, settler: Settler) -> None:
         self._host = host
@@ -47,7 +59,7 @@ class ExecutionService:
         self._secrets: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
 
     async def run(
-        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b""
+        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b"", execution_id: str | None = None
     ) -> tuple[Execution, bytes, bytes]:
         """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled.
 
@@ -57,7 +69,7 @@ class ExecutionService:
         """
         async with self._vms.session(vm) as (row, guest):
             full = replace(await self._complete(row, spec), stdin=spec.stdin or bool(stdin))
-            execution = self._begin(row, spec)
+            execution = self._begin(row, spec, execution_id)
             cap = self._host.settings.output_mib << 20
             try:
                 result, out, err = await guest.run(execution.id, full, stdin=stdin, output_cap=cap)
@@ -67,12 +79,15 @@ class ExecutionService:
         forms = self._secrets.get(execution.id, ())
         return self._ended(execution, result), masked(forms, out), masked(forms, err)
 
-    async def start(self, vm: str, spec: ExecutionSpec) -> Execution:
+    async def start(self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None) -> Execution:
         """Start a command and return at once; it outlives this process. In the state `failed` if it could
-        not be started."""
+        not be started. The same `execution_id` again returns the first execution."""
         async with self._vms.session(vm) as (row, guest):
+            first = None if execution_id is None else await self.known(execution_id, row.id, spec)
+            if first is not None and EXECUTION_LIFECYCLE.is_final(first.state):
+                return first
             full = await self._complete(row, spec)
-            execution = self._begin(row, spec)
+            execution = first or self._begin(row, spec, execution_id)
             await (
                 self._host.journal.flush()
             )  # nobody waits for its end, so its row has to be there in any case
@@ -83,11 +98,13 @@ class ExecutionService:
         return execution
 
     @asynccontextmanager
-    async def launch(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[tuple[Execution, Attachment]]:
+    async def launch(
+        self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None
+    ) -> AsyncIterator[tuple[Execution, Attachment]]:
         """Start a command and follow it. Leaving the block lets it go on."""
         async with self._vms.session(vm) as (row, guest):
             full = await self._complete(row, spec)
-            execution = self._begin(row, spec)
+            execution = self._begin(row, spec, execution_id)
             async with guest.launch(execution.id, full) as inner:
                 forms = self._secrets.get(execution.id, ())
                 yield (
@@ -122,6 +139,35 @@ class ExecutionService:
             yield RecordedAttachment(
                 inner, forms, lambda result: self._note(execution, result), begin=begin, shown=shown
             )
+
+    async def known(self, execution_id: str, vm: str, spec: ExecutionSpec) -> Execution | None:
+        """The execution that an earlier request with this id began in the VM with the id `vm`, if there is
+        one. Its output is masked by the secrets of `spec`, also if another process began it.
+
+        Raises AlreadyExists if that was another command."""
+        try:
+            execution = await self._row(execution_id)
+        except NotFound:
+            return None
+        asked = replace(spec, secret_env={})
+        if (execution.vm_id, execution.spec, execution.secret_names) != (vm, asked, _names(spec)):
+            raise AlreadyExists(f"The execution {execution_id} is another command.", id=execution_id)
+        self._remember(execution_id, spec)
+        return execution
+
+    async def outcome(self, execution_id: str) -> tuple[Execution, bytes, bytes]:
+        """As `run`, of an execution that was begun before: what is still kept of its output, to its end."""
+        kept = {OutputStream.STDOUT: bytearray(), OutputStream.STDERR: bytearray()}
+        left = self._host.settings.output_mib << 20
+        async with self.attach(execution_id) as attachment:
+            async for chunk in attachment:
+                left -= len(chunk.data)
+                if left < 0:
+                    await self.kill(execution_id)
+                    raise LimitExceeded(f"The execution {execution_id} wrote too much output.")
+                kept[chunk.stream] += chunk.data
+        stdout, stderr = kept.values()
+        return await self._row(execution_id), bytes(stdout), bytes(stderr)
 
     async def list(self, vm: str) -> Sequence[Execution]:
         """Those of a VM, newest first."""
@@ -167,23 +213,27 @@ class ExecutionService:
     async def _row(self, execution_id: str) -> Execution:
         return self._host.journal.get(execution_id) or await self._host.store.executions.get(execution_id)
 
-    def _begin(self, vm: VM, spec: ExecutionSpec) -> Execution:
+    def _begin(self, vm: VM, spec: ExecutionSpec, execution_id: str | None) -> Execution:
         now = self._host.clock.now()
         execution = Execution(
-            id=new_id(EXECUTION),
+            id=new_id(EXECUTION) if execution_id is None else check_id(execution_id, EXECUTION),
             vm_id=vm.id,
             spec=replace(spec, secret_env={}),
             state=ExecutionState.RUNNING,
             created_at=now,
             started_at=now,
-            secret_names=tuple(sorted(spec.secret_env)),
+            secret_names=_names(spec),
         )
-        if spec.secret_env:
-            self._secrets[execution.id] = patterns(spec.secret_env.values())
-            while len(self._secrets) > _SECRETS_KEPT:
-                self._secrets.popitem(last=False)
+        self._remember(execution.id, spec)
         self._host.journal.put(execution)
         return execution
+
+    def _remember(self, execution_id: str, spec: ExecutionSpec) -> None:
+        """The secrets, for masking."""
+        if spec.secret_env:
+            self._secrets[execution_id] = patterns(spec.secret_env.values())
+            while len(self._secrets) > _SECRETS_KEPT:
+                self._secrets.popitem(last=False)
 
     def _ended(self, execution: Execution, result: ExecutionResult) -> Execution:
         forms = self._secrets.get(execution.id, ())
@@ -216,6 +266,10 @@ class ExecutionService:
             config = ImageConfig()
         self._configs[digest] = config
         return config
+
+
+def _names(spec: ExecutionSpec) -> tuple[str, ...]:
+    return tuple(sorted(spec.secret_env))
 
 
 async def _kill(guest: Guest, execution_id: str) -> None:

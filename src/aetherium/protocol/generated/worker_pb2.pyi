@@ -903,7 +903,7 @@ class InteractResponse(_message.Message):
     FOLLOWING_FIELD_NUMBER: _builtins.int
     OUTPUT_FIELD_NUMBER: _builtins.int
     STDIN_ACK_FIELD_NUMBER: _builtins.int
-    RESULT_FIELD_NUMBER: _builtins.int
+    ENDED_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def following(self) -> Global___Following: ...
     @_builtins.property
@@ -911,7 +911,7 @@ class InteractResponse(_message.Message):
     @_builtins.property
     def stdin_ack(self) -> Global___StdinAck: ...
     @_builtins.property
-    def result(self) -> Global___ExecutionResult:
+    def ended(self) -> Global___Ended:
         """The last one."""
 
     def __init__(
@@ -920,13 +920,13 @@ class InteractResponse(_message.Message):
         following: Global___Following | None = ...,
         output: Global___OutputChunk | None = ...,
         stdin_ack: Global___StdinAck | None = ...,
-        result: Global___ExecutionResult | None = ...,
+        ended: Global___Ended | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["following", b"following", "output", b"output", "response", b"response", "result", b"result", "stdin_ack", b"stdin_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["following", b"following", "output", b"output", "response", b"response", "result", b"result", "stdin_ack", b"stdin_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["following", "output", "stdin_ack", "result"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["following", "output", "stdin_ack", "ended"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
@@ -937,11 +937,11 @@ class Following(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     EXECUTION_FIELD_NUMBER: _builtins.int
-    STDIN_TAKEN_FIELD_NUMBER: _builtins.int
+    STDIN_RECEIVED_FIELD_NUMBER: _builtins.int
     STDIN_ENDED_FIELD_NUMBER: _builtins.int
-    stdin_taken: _builtins.int
-    """Bytes of stdin that the worker has taken in this session. Not set: it does not know the session any more,
-    and whether more than what was acknowledged reached the command cannot be told.
+    stdin_received: _builtins.int
+    """Bytes of stdin that the worker has received in this session. Not set: it does not know the session (any
+    more), and whether more than what was acknowledged reached the command cannot be told.
     """
     stdin_ended: _builtins.bool
     @_builtins.property
@@ -950,18 +950,44 @@ class Following(_message.Message):
         self,
         *,
         execution: Global___Execution | None = ...,
-        stdin_taken: _builtins.int | None = ...,
+        stdin_received: _builtins.int | None = ...,
         stdin_ended: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_stdin_taken", b"_stdin_taken", "execution", b"execution", "stdin_taken", b"stdin_taken"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_stdin_received", b"_stdin_received", "execution", b"execution", "stdin_received", b"stdin_received"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stdin_taken", b"_stdin_taken", "execution", b"execution", "stdin_ended", b"stdin_ended", "stdin_taken", b"stdin_taken"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_stdin_received", b"_stdin_received", "execution", b"execution", "stdin_ended", b"stdin_ended", "stdin_received", b"stdin_received"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__stdin_taken: _TypeAlias = _typing.Literal["stdin_taken"]  # noqa: Y015
-    _WhichOneofArgType__stdin_taken: _TypeAlias = _typing.Literal["_stdin_taken", b"_stdin_taken"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__stdin_taken) -> _WhichOneofReturnType__stdin_taken | None: ...
+    _WhichOneofReturnType__stdin_received: _TypeAlias = _typing.Literal["stdin_received"]  # noqa: Y015
+    _WhichOneofArgType__stdin_received: _TypeAlias = _typing.Literal["_stdin_received", b"_stdin_received"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__stdin_received) -> _WhichOneofReturnType__stdin_received | None: ...
 
 Global___Following: _TypeAlias = Following  # noqa: Y015
+
+@_typing.final
+class Ended(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULT_FIELD_NUMBER: _builtins.int
+    EXECUTION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def result(self) -> Global___ExecutionResult: ...
+    @_builtins.property
+    def execution(self) -> Global___Execution:
+        """As recorded."""
+
+    def __init__(
+        self,
+        *,
+        result: Global___ExecutionResult | None = ...,
+        execution: Global___Execution | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Ended: _TypeAlias = Ended  # noqa: Y015
 
 @_typing.final
 class StdinAck(_message.Message):

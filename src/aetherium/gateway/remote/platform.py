@@ -1,0 +1,52 @@
+"""All services of a cluster's workers together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from aetherium.gateway.remote.channels import Channels
+from aetherium.gateway.remote.executions import RemoteExecutions
+from aetherium.gateway.remote.jobs import RemoteJobFiles
+from aetherium.gateway.remote.places import Places
+from aetherium.gateway.remote.snapshots import RemoteSnapshots
+from aetherium.gateway.remote.vms import CreateVM, RemoteVMs
+from aetherium.gateway.remote.workers import PATIENCE_S, AddressOf, Workers
+from aetherium.interfaces.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class RemotePlatform:
+    """What a gateway of a cluster stands on, beside its database."""
+
+    vms: RemoteVMs
+    executions: RemoteExecutions
+    snapshots: RemoteSnapshots
+    job_files: RemoteJobFiles
+
+
+def remote_platform(
+    store: Store,
+    channels: Channels,
+    address_of: AddressOf,
+    create: CreateVM,
+    *,
+    output_mib: int = 16,
+    patience_s: float = PATIENCE_S,
+) -> RemotePlatform:
+    """The services of all workers.
+
+    Args:
+        store: the shared database, seen whole.
+        address_of: where a worker listens (`unix:…` or `host:port`), by its id; raises Unavailable, with what
+            to do, if the worker is lost.
+        create: makes a VM on a worker of its choice.
+        output_mib: see the setting of this name.
+        patience_s: how long a lost connection may take to come back.
+    """
+    places, workers = Places(store), Workers(channels, address_of, patience_s=patience_s)
+    return RemotePlatform(
+        vms=RemoteVMs(store, places, workers, create),
+        executions=RemoteExecutions(store, places, workers, output_mib=output_mib),
+        snapshots=RemoteSnapshots(store, places, workers),
+        job_files=RemoteJobFiles(workers),
+    )

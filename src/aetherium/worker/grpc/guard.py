@@ -1,0 +1,96 @@
+"""Around every call: is the caller let in, and how are errors told."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+from grpc.aio import AbortError, ServerInterceptor, ServicerContext
+
+from aetherium.rpc.auth import allows
+from aetherium.rpc.convert import readable
+from aetherium.rpc.errors import DETAILS_KEY, as_ours, pack, status_of
+
+Handler = grpc.RpcMethodHandler[Any, Any]
+Context = ServicerContext[Any, Any]
+
+# Whoever looks after the processes of a cluster asks for their health, and knows no secret of it.
+_OPEN = "/grpc.health.v1.Health/"
+# The whole message goes with the details; this is for people who look at traffic.
+_STATUS_TEXT = 200
+
+
+class Guard(ServerInterceptor[Any, Any]):
+    """Refuses calls without the token, and turns errors into statuses."""
+
+    def __init__(self, token: str) -> None:
+        self._token = token
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[Handler]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> Handler:
+        """See ServerInterceptor."""
+        handler = await continuation(handler_call_details)
+        # None, whatever the stubs say: there is no such method.
+        if handler is None or handler_call_details.method.startswith(_OPEN):
+            return handler
+        let_in = allows(self._token, handler_call_details.invocation_metadata)
+        return _rebuilt(handler, _translated(handler) if let_in else _refuse)
+
+
+async def _refuse(_: Any, context: Context) -> None:
+    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token.")
+
+
+def _translated(handler: Handler) -> Callable[[Any, Context], Any]:
+    inner = _behaviour(handler)
+
+    async def one(request: Any, context: Context) -> Any:
+        try:
+            return await inner(request, context)
+        except Exception as error:  # the boundary of a call: told to the caller, or to the log
+            await _tell(error, context)
+
+    async def several(request: Any, context: Context) -> AsyncIterator[Any]:
+        try:
+            async with aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    yield response
+        except Exception as error:  # as above
+            await _tell(error, context)
+
+    return several if handler.response_streaming else one
+
+
+async def _tell(error: Exception, context: Context) -> None:
+    if isinstance(error, AbortError):
+        raise error
+    ours = as_ours(error)
+    await context.abort(status_of(ours), readable(ours.message[:_STATUS_TEXT]), ((DETAILS_KEY, pack(ours)),))
+
+
+def _behaviour(handler: Handler) -> Callable[[Any, Context], Any]:
+    kinds: tuple[Any, ...] = (
+        handler.unary_unary,
+        handler.unary_stream,
+        handler.stream_unary,
+        handler.stream_stream,
+    )
+    found: Callable[[Any, Context], Any] = next(kind for kind in kinds if kind is not None)
+    return found
+
+
+def _rebuilt(handler: Handler, behaviour: Callable[[Any, Context], Any]) -> Handler:
+    make: dict[tuple[bool, bool], Callable[..., Handler]] = {
+        (False, False): grpc.unary_unary_rpc_method_handler,
+        (False, True): grpc.unary_stream_rpc_method_handler,
+        (True, False): grpc.stream_unary_rpc_method_handler,
+        (True, True): grpc.stream_stream_rpc_method_handler,
+    }
+    return make[handler.request_streaming, handler.response_streaming](
+        behaviour, handler.request_deserializer, handler.response_serializer
+    )

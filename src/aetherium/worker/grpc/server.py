@@ -1,0 +1,102 @@
+"""The server: all calls of worker.proto, health and reflection."""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from grpc import aio
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from aetherium.domain.errors import InvalidInput, Unavailable
+from aetherium.interfaces.finishing import finish
+from aetherium.protocol.generated import worker_pb2, worker_pb2_grpc
+from aetherium.rpc import options
+from aetherium.rpc.auth import credentials
+from aetherium.worker.background import Tasks, tasks
+from aetherium.worker.grpc.executions import ExecutionCalls
+from aetherium.worker.grpc.files import FileCalls
+from aetherium.worker.grpc.guard import Guard
+from aetherium.worker.grpc.jobs import JobCalls
+from aetherium.worker.grpc.services import Services
+from aetherium.worker.grpc.sessions import Sessions
+from aetherium.worker.grpc.vms import VMCalls
+
+SERVICE = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
+# What calls get to finish when the worker goes down; streams resume elsewhere or later.
+_GRACE_S = 1.0
+_UNIX = "unix:"
+
+
+class WorkerService(VMCalls, ExecutionCalls, FileCalls, JobCalls, worker_pb2_grpc.WorkerServiceServicer):
+    """The calls of worker.proto over the services of this process."""
+
+    def __init__(self, services: Services, sessions: Sessions) -> None:
+        VMCalls.__init__(self, services)
+        ExecutionCalls.__init__(self, services, sessions)
+        FileCalls.__init__(self, services)
+        JobCalls.__init__(self, services)
+
+
+@asynccontextmanager
+async def serve_worker(services: Services, address: str, token: str) -> AsyncIterator[str]:
+    """Serve during the block; yields the address that was bound.
+
+    Args:
+        address: ``unix:<path>`` in a directory of mode 0700, or ``<loopback address>:<port>``, where port 0
+            takes a free one.
+        token: the cluster's secret, which every call has to bring.
+
+    Raises InvalidInput (address, token), Unavailable (the address is taken).
+    """
+    credentials(token)
+    _check_local(address)
+    async with tasks() as group:
+        server = await _server(services, group, token)
+        bound = _bind(server, address)
+        await server.start()
+        try:
+            yield bound
+        finally:
+            await finish(server.stop(_GRACE_S))
+
+
+async def _server(services: Services, group: Tasks, token: str) -> aio.Server:
+    server = aio.server(interceptors=(Guard(token),), options=options.SERVER)
+    worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(services, Sessions(group)), server)
+    checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
+    for name in (SERVICE, ""):  # "": the server as a whole
+        await checks.set(name, health_pb2.HealthCheckResponse.SERVING)
+    health_pb2_grpc.add_HealthServicer_to_server(checks, server)
+    reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
+    return server
+
+
+def _bind(server: aio.Server, address: str) -> str:
+    try:
+        port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise Unavailable(
+            f"The worker cannot listen at {address}: {error}.",
+            hint="Is another worker running there? Choose another address, or port 0.",
+        ) from error
+    return address if address.startswith(_UNIX) else f"{address.rpartition(':')[0]}:{port}"
+
+
+def _check_local(address: str) -> None:
+    """Raises InvalidInput for an address that other hosts reach: nothing is encrypted here."""
+    if address.startswith(_UNIX):
+        return
+    host, colon, _ = address.rpartition(":")
+    try:
+        if colon and ipaddress.ip_address(host.strip("[]")).is_loopback:
+            return
+    except ValueError:
+        pass  # told below
+    raise InvalidInput(
+        f"A worker cannot listen at {address!r}: its calls are not encrypted.",
+        hint="Use unix:<path> or 127.0.0.1:<port>.",
+        field="worker_address",
+    )
