@@ -19,9 +19,9 @@ def credentials(token: str) -> Metadata:
     """What a client sends. Raises InvalidInput for a token that is too short or that cannot be sent."""
     if len(token) < _SHORTEST or not token.isascii() or not token.isprintable():
         raise InvalidInput(
-            "The cluster's secret cannot be used as a token.",
+            "The cluster's token cannot be used.",
             hint=f"Use at least {_SHORTEST} random letters and digits, for example: openssl rand -hex 32",
-            field="cluster_secret",
+            field="cluster_token",
         )
     return ((_KEY, _SCHEME + token),)
 

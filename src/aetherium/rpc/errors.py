@@ -138,7 +138,7 @@ def rebuild(error: AioRpcError) -> AetheriumError | Cut:
     if code is _Code.UNAUTHENTICATED:
         return Unavailable(
             "The worker does not accept this gateway's token.",
-            hint="Give all processes of the cluster the same secret.",
+            hint="Give all processes of the cluster the same cluster_token.",
         )
     return AetheriumError(f"The worker failed: {text} ({code.name}).")
 

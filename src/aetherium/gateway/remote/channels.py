@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import TYPE_CHECKING, Self, TypeVar
 
 from grpc import ChannelConnectivity
 from grpc.aio import (
@@ -22,18 +22,21 @@ from grpc.aio import (
 )
 
 from aetherium.protocol.generated import worker_pb2 as pb
-from aetherium.protocol.generated.worker_pb2_grpc import WorkerServiceAsyncStub, WorkerServiceStub
+from aetherium.protocol.generated.worker_pb2_grpc import WorkerServiceStub
 from aetherium.rpc import options
 from aetherium.rpc.auth import Metadata, credentials
 from aetherium.rpc.errors import rebuild
+
+if TYPE_CHECKING:  # the stubs know it, the generated code does not
+    from aetherium.protocol.generated.worker_pb2_grpc import WorkerServiceAsyncStub
 
 IDLE_S = 300.0
 
 Request = TypeVar("Request")
 Response = TypeVar("Response")
-Unary = Callable[[WorkerServiceAsyncStub], UnaryUnaryMultiCallable[Request, Response]]
-Reading = Callable[[WorkerServiceAsyncStub], UnaryStreamMultiCallable[Request, Response]]
-Writing = Callable[[WorkerServiceAsyncStub], StreamUnaryMultiCallable[Request, Response]]
+Unary = Callable[["WorkerServiceAsyncStub"], UnaryUnaryMultiCallable[Request, Response]]
+Reading = Callable[["WorkerServiceAsyncStub"], UnaryStreamMultiCallable[Request, Response]]
+Writing = Callable[["WorkerServiceAsyncStub"], StreamUnaryMultiCallable[Request, Response]]
 
 
 class Link:
@@ -97,7 +100,7 @@ class Channels:
     """A context manager: leaving it closes all.
 
     Args:
-        token: the cluster's secret. Raises InvalidInput if it cannot be one.
+        token: the cluster's token. Raises InvalidInput if it cannot be one.
         idle_s: seconds without a user after which a connection is closed, the next time that any is used.
     """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import aclosing
-from typing import Any
+from typing import Any, TypeAlias
 
 import grpc
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
@@ -13,7 +13,7 @@ from aetherium.rpc.auth import allows
 from aetherium.rpc.convert import readable
 from aetherium.rpc.errors import DETAILS_KEY, as_ours, pack, status_of
 
-Handler = grpc.RpcMethodHandler[Any, Any]
+Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
 Context = ServicerContext[Any, Any]
 
 # Whoever looks after the processes of a cluster asks for their health, and knows no secret of it.
@@ -22,7 +22,7 @@ _OPEN = "/grpc.health.v1.Health/"
 _STATUS_TEXT = 200
 
 
-class Guard(ServerInterceptor[Any, Any]):
+class Guard(ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Refuses calls without the token, and turns errors into statuses."""
 
     def __init__(self, token: str) -> None:

@@ -47,7 +47,7 @@ async def serve_worker(services: Services, address: str, token: str) -> AsyncIte
     Args:
         address: ``unix:<path>`` in a directory of mode 0700, or ``<loopback address>:<port>``, where port 0
             takes a free one.
-        token: the cluster's secret, which every call has to bring.
+        token: the cluster's token, which every call has to bring.
 
     Raises InvalidInput (address, token), Unavailable (the address is taken).
     """
@@ -98,5 +98,5 @@ def _check_local(address: str) -> None:
     raise InvalidInput(
         f"A worker cannot listen at {address!r}: its calls are not encrypted.",
         hint="Use unix:<path> or 127.0.0.1:<port>.",
-        field="worker_address",
+        field="worker_listen",
     )
