@@ -19,7 +19,7 @@ class Difference:
 
     Args:
         kind: ``missing``, ``unknown`` (the tables do not have it) or ``different``.
-        thing: ``table``, ``column``, ``index`` or ``constraint``.
+        thing: ``table``, ``column``, ``index``, ``constraint`` or ``comment``.
         name: of a column with that of its table.
     """
 
@@ -32,8 +32,8 @@ class Difference:
 # Alembic's operations would mend the database: what they add is missing.
 _KINDS = {"add": "missing", "remove": "unknown"}
 _WORDS = {"missing": "is missing", "unknown": "is unknown to this version"}
-_THINGS = {"fk": "constraint"}
-_ASPECTS = {"type": "type", "nullable": "nullability", "default": "default"}
+_THINGS = {"fk": "constraint", "table_comment": "comment"}
+_ASPECTS = {"nullable": "nullability"}
 
 
 def differences(connection: sa.Connection) -> Sequence[Difference]:
@@ -58,7 +58,8 @@ def _explain(change: Any) -> Iterator[Difference]:
 
 def _different(change: Any) -> Difference:
     operation, _, table, column, _, found, wanted = change
-    aspect = _ASPECTS[operation.removeprefix("modify_")]
+    aspect = operation.removeprefix("modify_")
+    aspect = _ASPECTS.get(aspect, aspect)
     name = f"{table}.{column}"
     message = f"The column {name} has another {aspect}: {_shown(found)} instead of {_shown(wanted)}."
     return Difference("different", "column", name, message)

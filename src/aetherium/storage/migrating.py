@@ -86,10 +86,10 @@ def misfit(database: str, found: str | None) -> Conflict:
     return Conflict(message, hint=hint, found=found, known=HEAD)
 
 
-def no_file(path: Path, error: Exception) -> Unavailable:
+def no_file(path: Path, error: Exception, what: str = "opened") -> Unavailable:
     """The error for a file that cannot be used."""
     return Unavailable(
-        f"The database {path} cannot be opened: {_cause(error)}.",
+        f"The database {path} cannot be {what}: {_cause(error)}.",
         hint="See that the file and its directory can be written, and that the disk has room.",
     )
 

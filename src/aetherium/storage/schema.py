@@ -114,9 +114,12 @@ class SqliteSchema(Schema):
         return await finish(asyncio.to_thread(self._changed, work))
 
     def _looked(self, work: Work[T]) -> T:
-        # A look does not make the file.
-        with self._connected(str(self._path) if self._path.exists() else ":memory:") as connection:
-            return work(connection)
+        database = self.database if self._path.exists() else ":memory:"  # a look does not make the file
+        try:
+            with self._connected(database) as connection:
+                return work(connection)
+        except DBAPIError as error:
+            raise no_file(self._path, error) from error
 
     def _changed(self, work: Work[T]) -> T:
         try:
@@ -126,8 +129,8 @@ class SqliteSchema(Schema):
                     first.execute("PRAGMA journal_mode = WAL")
                 with self._connected(self.database, begin="BEGIN IMMEDIATE") as connection:
                     return work(connection)
-        except (OSError, sqlite3.Error) as error:
-            raise no_file(self._path, error) from error
+        except (OSError, sqlite3.Error, DBAPIError) as error:
+            raise no_file(self._path, error, "migrated") from error
 
     @contextmanager
     def _connected(self, database: str, begin: str = "BEGIN") -> Iterator[sa.Connection]:
@@ -141,8 +144,6 @@ class SqliteSchema(Schema):
         try:
             with engine.begin() as connection:
                 yield connection
-        except DBAPIError as error:
-            raise no_file(self._path, error) from error
         finally:
             engine.dispose()
 
