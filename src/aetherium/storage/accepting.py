@@ -13,7 +13,7 @@ from aetherium.domain.errors import AlreadyExists, NotFound
 from aetherium.domain.tasks import Task, TaskState
 from aetherium.interfaces.store import NewTask
 from aetherium.storage.database import Database, now
-from aetherium.storage.ending import DEPENDENCY
+from aetherium.storage.ending import DEPENDENCY, announce
 from aetherium.storage.tables import dependencies, tasks
 from aetherium.storage.taskrows import COLUMNS, new_row, to_task
 
@@ -23,7 +23,11 @@ _MICROSECOND = timedelta(microseconds=1)
 async def accept(connection: AsyncConnection, database: Database, given: Sequence[NewTask]) -> Sequence[Task]:
     """See TaskRepository. Raises IntegrityError when another transaction was faster with the same key."""
     known = await _known(connection, given)
-    fresh = [new for new in given if _key(new) not in known]
+    first: dict[tuple[str, str], NewTask] = {}
+    for new in given:
+        if _key(new) not in known:
+            first.setdefault(_key(new), new)
+    fresh = list(first.values())
     at = await now(connection, database)
     await _check_unique(connection, fresh, at)
     # One microsecond apart: they start in the order given.
@@ -36,7 +40,9 @@ async def accept(connection: AsyncConnection, database: Database, given: Sequenc
         await connection.execute(sa.insert(tasks), list(rows.values()))
     if links:
         await connection.execute(sa.insert(dependencies), links)
-    return [known[_key(new)] if _key(new) in known else to_task(rows[new.id]) for new in given]
+    made = {key: to_task(rows[new.id]) for key, new in first.items()}
+    await announce(connection, [task for task in made.values() if task.state is TaskState.DEAD], at)
+    return [known[key] if (key := _key(new)) in known else made[key] for new in given]
 
 
 def _key(new: NewTask) -> tuple[str, str]:
@@ -57,7 +63,12 @@ async def _known(connection: AsyncConnection, given: Sequence[NewTask]) -> Mappi
 
 
 async def _check_unique(connection: AsyncConnection, fresh: Sequence[NewTask], at: datetime) -> None:
-    keys = [(new.project_id, new.spec.unique_key) for new in fresh if new.spec.unique_key]
+    keys: set[tuple[str, str]] = set()
+    for new in fresh:
+        if (key := (new.project_id, new.spec.unique_key)) in keys:
+            raise refused(new.spec.unique_key, "")
+        if new.spec.unique_key:
+            keys.add(key)
     if not keys:
         return
     query = (
@@ -101,14 +112,14 @@ async def _block(
     found: dict[str, Mapping[Any, Any]] = {
         row["id"]: row for row in (await connection.execute(query)).mappings()
     }
-    found.update((task_id, row) for task_id, row in rows.items() if task_id in wanted)
     links = []
     for new in fresh:
         for after in dict.fromkeys(new.spec.after):
-            if after not in found or after == new.id:
+            if after not in found:
                 raise NotFound("task", after, hint="A task can wait for those that were accepted before it.")
             _wait_for(rows[new.id], found[after])
             links.append({"task_id": new.id, "after_id": after})
+        found[new.id] = rows[new.id]
     return links
 
 
@@ -129,6 +140,7 @@ def _wait_for(row: dict[str, Any], other: Mapping[Any, Any]) -> None:
             "ok": False,
             "error_code": DEPENDENCY,
             "error": "A task that it waits for did not succeed.",
+            "unique_key": None,
         }
         return
     row["state"] = TaskState.BLOCKED

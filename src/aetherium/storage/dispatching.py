@@ -34,15 +34,17 @@ _ALL_LANES = f"""
             ORDER BY tasks.rank, tasks.project_id, tasks.type LIMIT 1
         ) AS following
     )
-    SELECT rank, project_id, type FROM lane LIMIT :most
+    SELECT rank, project_id, type FROM lane WHERE type NOT IN :without LIMIT :most
 """  # noqa: S608 - a constant
 
 
-async def lanes(connection: AsyncConnection, *, limit: int) -> Sequence[Lane]:
-    """All lanes that have something waiting."""
+async def lanes(connection: AsyncConnection, *, without_types: Collection[str], limit: int) -> Sequence[Lane]:
+    """Lanes that have something waiting."""
     if connection.dialect.name == "postgresql":
-        rows = await connection.execute(sa.text(_ALL_LANES), {"most": limit})
-        return [Lane(*row) for row in rows]
+        query = sa.text(_ALL_LANES).bindparams(
+            sa.bindparam("without", list(without_types), sa.String, expanding=True)
+        )
+        return [Lane(*row) for row in await connection.execute(query, {"most": limit})]
     found: list[Lane] = []
     last: dict[str, Any] = {"rank": -1, "project_id": "", "type": ""}
     while len(found) < limit:
@@ -50,7 +52,8 @@ async def lanes(connection: AsyncConnection, *, limit: int) -> Sequence[Lane]:
         if row is None:
             break
         last = dict(row)
-        found.append(Lane(**last))
+        if last["type"] not in without_types:
+            found.append(Lane(**last))
     return found
 
 

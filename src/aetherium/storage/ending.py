@@ -50,7 +50,7 @@ async def end_attempts(
     at = await now(connection, database)
     changes = [decide(row, given[row["id"]], at) for row in rows]
     await _end_attempt_rows(connection, rows, given, at)
-    return await settle(connection, database, rows, changes, at)
+    return await settle(connection, rows, changes, at)
 
 
 def decide(row: Row, outcome: Outcome, at: datetime) -> Values:
@@ -127,13 +127,19 @@ _KEPT_SEALED = tuple(name for name in _CHANGED if name != "sealed")
 
 
 async def settle(
-    connection: AsyncConnection,
-    database: Database,
-    rows: Sequence[Row],
-    changes: Sequence[Values],
-    at: datetime,
+    connection: AsyncConnection, rows: Sequence[Row], changes: Sequence[Values], at: datetime
 ) -> Sequence[Task]:
     """Write changed states of locked rows, with all that follows. The tasks as they are now."""
+    changed = await _write(connection, rows, changes, at)
+    fallen = changed
+    while fallen:  # no recursion: a task may wait for a task that waits, and so on
+        fallen = await _follow(connection, fallen, at)
+    return changed
+
+
+async def _write(
+    connection: AsyncConnection, rows: Sequence[Row], changes: Sequence[Values], at: datetime
+) -> Sequence[Task]:
     for names in (_CHANGED, _KEPT_SEALED):
         batch = [
             {"row": row["id"], "at": at, **{name: change.get(name, row.get(name)) for name in names}}
@@ -142,12 +148,10 @@ async def settle(
         ]
         if batch:
             await connection.execute(_update(names), batch)
-    after = [
+    return [
         to_task({**row, **change, "updated_at": at, "reason": ""})
         for row, change in zip(rows, changes, strict=True)
     ]
-    await _follow(connection, database, after, at)
-    return after
 
 
 def _update(names: Iterable[str]) -> Any:
@@ -194,18 +198,23 @@ def _attempt_code(outcome: Outcome) -> str:
     return "handed_back" if outcome.state is TaskState.QUEUED else str(outcome.state)
 
 
-async def _follow(
-    connection: AsyncConnection, database: Database, changed: Sequence[Task], at: datetime
-) -> None:
-    """What a change of state means for jobs, for tasks that wait, and for the log of events."""
+async def _follow(connection: AsyncConnection, changed: Sequence[Task], at: datetime) -> Sequence[Task]:
+    """What a change of state means for jobs, for the log of events, and for tasks that wait: those of them
+    that have ended by it."""
     done = [task for task in changed if task.state in ENDED]
     of_jobs = [task for task in changed if task.spec.type == JOB_TYPE]
     if of_jobs:
         await jobs.close_lost(connection, [task for task in of_jobs if task.state in ENDED])
         await jobs.reopen(connection, [task.id for task in of_jobs if task.state in WAITING])
-    if done:
-        await events.record(connection, [_event(task, at) for task in done])
-        await _free_dependents(connection, database, done, at)
+    if not done:
+        return ()
+    await events.record(connection, [_event(task, at) for task in done])
+    return await _free_dependents(connection, done, at)
+
+
+async def announce(connection: AsyncConnection, died: Sequence[Task], at: datetime) -> None:
+    """The same for tasks that were dead when they were accepted; none waits for them that is not."""
+    await _follow(connection, died, at)
 
 
 def _event(task: Task, at: datetime) -> Event:
@@ -215,13 +224,11 @@ def _event(task: Task, at: datetime) -> Event:
     return Event(new_id(EVENT), f"task.{task.state}", task.id, task.project_id, at, data)
 
 
-async def _free_dependents(
-    connection: AsyncConnection, database: Database, done: Sequence[Task], at: datetime
-) -> None:
+async def _free_dependents(connection: AsyncConnection, done: Sequence[Task], at: datetime) -> Sequence[Task]:
     query = sa.select(dependencies).where(dependencies.c.after_id.in_([task.id for task in done]))
     waiting = (await connection.execute(query)).mappings().all()
     if not waiting:
-        return
+        return ()
     good = {task.id for task in done if task.state is TaskState.SUCCEEDED and task.ok}
     doomed = {row["task_id"] for row in waiting if row["after_id"] not in good}
     freed: dict[str, int] = {}
@@ -229,14 +236,12 @@ async def _free_dependents(
         if row["task_id"] not in doomed:
             freed[row["task_id"]] = freed.get(row["task_id"], 0) + 1
     await _unblock(connection, freed, at)
-    if doomed:
-        await give_up(
-            connection,
-            database,
-            tasks.c.id.in_(doomed),
-            error_code=DEPENDENCY,
-            error="A task that it waited for did not succeed.",
-        )
+    if not doomed:
+        return ()
+    rows = await _waiting_rows(connection, tasks.c.id.in_(doomed))
+    text = "A task that it waited for did not succeed."
+    changes = [_given_up(row, TaskState.DEAD, at, error_code=DEPENDENCY, error=text) for row in rows]
+    return await _write(connection, rows, changes, at)
 
 
 async def _unblock(connection: AsyncConnection, freed: Mapping[str, int], at: datetime) -> None:
@@ -264,16 +269,26 @@ async def give_up(
     error: str = "",
 ) -> Sequence[Task]:
     """Tasks that wait end without having run."""
-    query = sa.select(*COLUMNS).where(which, states(*WAITING)).order_by(tasks.c.id).with_for_update()
-    rows = (await connection.execute(query)).mappings().all()
+    rows = await _waiting_rows(connection, which)
     if not rows:
         return ()
     at = await now(connection, database)
-    changes = [
-        {**ended(row, state, at, error_code=error_code, error=error), "worker_id": None, "placed_at": None}
-        for row in rows
-    ]
-    return await settle(connection, database, rows, changes, at)
+    changes = [_given_up(row, state, at, error_code=error_code, error=error) for row in rows]
+    return await settle(connection, rows, changes, at)
+
+
+async def _waiting_rows(connection: AsyncConnection, which: sa.ColumnElement[bool]) -> Sequence[Row]:
+    """Locked."""
+    query = sa.select(*COLUMNS).where(which, states(*WAITING)).order_by(tasks.c.id).with_for_update()
+    return (await connection.execute(query)).mappings().all()
+
+
+def _given_up(row: Row, state: TaskState, at: datetime, *, error_code: str, error: str) -> Values:
+    return {
+        **ended(row, state, at, error_code=error_code, error=error),
+        "worker_id": None,
+        "placed_at": None,
+    }
 
 
 async def lose_tasks(

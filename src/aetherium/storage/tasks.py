@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aetherium.domain.errors import NotFound
+from aetherium.domain.errors import AlreadyExists, NotFound
 from aetherium.domain.tasks import ACTIVE, Attempt, Task, TaskState
 from aetherium.interfaces.store import (
     Lane,
@@ -26,7 +26,7 @@ from aetherium.storage.database import Database, now
 from aetherium.storage.ending import Values, end_attempts, give_up, settle
 from aetherium.storage.finding import find_id
 from aetherium.storage.jobs import reopen
-from aetherium.storage.tables import GONE, HELD, READY, attempts, tasks
+from aetherium.storage.tables import GONE, HELD, READY, UtcTime, attempts, tasks
 from aetherium.storage.taskrows import COLUMNS, states, to_task
 
 T = TypeVar("T")
@@ -46,7 +46,11 @@ class SqlTasks:
             return await self._database.write(work)
         except IntegrityError:
             # Somebody used the same key at the same moment; now it can be seen.
+            pass
+        try:
             return await self._database.write(work)
+        except IntegrityError as error:
+            raise AlreadyExists("There is a task with one of these ids already.", kind="task") from error
 
     async def get(self, task_id: str) -> Task:
         return await self._database.read(lambda c: _get(c, task_id))
@@ -98,8 +102,9 @@ class SqlTasks:
         return await self._database.read(lambda c: c.scalar(query)) or b""
 
     async def lanes(self, *, without_types: Collection[str] = (), limit: int = 1000) -> Sequence[Lane]:
-        found = await self._database.read(lambda c: dispatching.lanes(c, limit=limit))
-        return [lane for lane in found if lane.type not in without_types]
+        return await self._database.read(
+            lambda c: dispatching.lanes(c, without_types=without_types, limit=limit)
+        )
 
     async def waiting(self, wanted: Sequence[Lane], *, limit: int) -> Sequence[Task]:
         return await self._database.read(lambda c: dispatching.waiting(c, wanted, limit))
@@ -215,6 +220,7 @@ class SqlTasks:
                     worker_id=None,
                     parked=0,
                     ok=None,
+                    result=None,
                     error_code="",
                     error="",
                     updated_at=at,
@@ -233,17 +239,18 @@ class SqlTasks:
             rows = (await connection.execute(query)).mappings().all()
             at = await now(connection, self._database)
             changes: list[Values] = [{"state": TaskState.DISCARDED, "sealed": None} for _ in rows]
-            return await settle(connection, self._database, rows, changes, at) if rows else ()
+            return await settle(connection, rows, changes, at) if rows else ()
 
         return await self._database.write(work)
 
     async def purge(self, keep_s: float, *, limit: int = 1000) -> Sequence[str]:
         moment = self._database.moment
+        kept_until = sa.type_coerce(tasks.c.ended_at, sa.BigInteger) + sa.cast(
+            tasks.c.keep_s * 1_000_000, sa.BigInteger
+        )
         over = sa.case(
             (tasks.c.keep_s.is_(None), tasks.c.ended_at <= moment(-keep_s)),
-            else_=sa.type_coerce(tasks.c.ended_at, sa.BigInteger)
-            + sa.cast(tasks.c.keep_s * 1_000_000, sa.BigInteger)
-            <= sa.type_coerce(moment(), sa.BigInteger),
+            else_=sa.type_coerce(kept_until, UtcTime) <= moment(),
         )
         old = sa.select(tasks.c.id).where(sa.text(GONE), over).order_by(tasks.c.ended_at).limit(limit)
         change = sa.delete(tasks).where(tasks.c.id.in_(old)).returning(tasks.c.id)
@@ -267,7 +274,9 @@ async def _get(connection: AsyncConnection, task_id: str) -> Task:
 
 def _conditions(where: TaskFilter) -> list[sa.ColumnElement[bool]]:
     found: list[sa.ColumnElement[bool]] = []
-    for name, column in (("states", tasks.c.state), ("types", tasks.c.type), ("ids", tasks.c.id)):
+    if "ids" in where:
+        found.append(tasks.c.id.in_(sorted(where["ids"])))
+    for name, column in (("states", tasks.c.state), ("types", tasks.c.type)):
         if values := where.get(name):
             found.append(column.in_(sorted(values)))  # type: ignore[call-overload]  # a key of a TypedDict
     for name, column in (

@@ -14,6 +14,7 @@ from tests.contract.store.projects import ImagesContract, ProjectsContract
 from tests.contract.store.queues import QueuesContract
 from tests.contract.store.schedules import SchedulesContract
 from tests.contract.store.snapshots import SnapshotsContract
+from tests.contract.store.tasks import TasksContract
 from tests.contract.store.transactions import TransactionsContract
 from tests.contract.store.vms import VMsContract
 from tests.contract.store.workers import WorkersContract
@@ -24,6 +25,7 @@ class StoreContract(
     ExecutionsContract,
     SnapshotsContract,
     JobsContract,
+    TasksContract,
     WorkersContract,
     SchedulesContract,
     ProjectsContract,
