@@ -21,6 +21,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "snapshot": ("aetherium.cli.snapshot", "Snapshots of VMs: list, remove."),
     "doctor": ("aetherium.cli.doctor", "What works on this host, what does not, and what to do about it."),
     "up": ("aetherium.cli.up", "Serve the platform for other commands and programs."),
+    "db": ("aetherium.cli.db", "The database's schema: show, upgrade, downgrade, check."),
     "version": ("aetherium.cli.version", "Versions of this command and of the platform that serves it."),
 }
 

@@ -15,14 +15,17 @@ from contextlib import closing
 from pathlib import Path
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
-from aetherium.domain.errors import Conflict, Unavailable
+from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
 
 # The newest file in migrations/versions; a test compares.
 HEAD = "0002"
+_SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
+# Of a URL's query. A socket's directory is a host; asyncpg calls sslmode ssl.
+_OPTIONS = {"host", "port", "sslmode", "ssl"}
 
 
 def migrate(path: Path) -> None:
@@ -52,6 +55,28 @@ def version(path: Path) -> str | None:
                 return None
             raise
     return None if row is None else str(row[0])
+
+
+def server_url(text: str) -> sa.URL:
+    """What people write as ``database_url``, for asyncpg. Raises InvalidInput, which does not repeat it."""
+    try:
+        url = sa.make_url(text)
+    except (ArgumentError, ValueError) as error:
+        raise _no_url("it is not a URL") from error
+    if url.drivername not in _SCHEMES:
+        raise _no_url(f"it begins with {url.drivername}://")
+    if unknown := sorted(url.query.keys() - _OPTIONS):
+        raise _no_url(f"it has the option {unknown[0]!r}; there are {', '.join(sorted(_OPTIONS))}")
+    options = {"ssl" if key == "sslmode" else key: value for key, value in url.query.items()}
+    return url.set(drivername="postgresql+asyncpg", query=options)
+
+
+def _no_url(why: str) -> InvalidInput:
+    return InvalidInput(
+        f"The setting database_url cannot be used: {why}.",
+        hint="Write postgresql://USER:PASSWORD@HOST:PORT/DATABASE.",
+        field="database_url",
+    )
 
 
 async def require(url: sa.URL) -> None:

@@ -30,7 +30,7 @@ from aetherium.domain.errors import InvalidInput, Unavailable
 from aetherium.interfaces.finishing import finish
 from aetherium.storage.database import BUSY_MS
 from aetherium.storage.differences import Difference, differences
-from aetherium.storage.migrating import HEAD, misfit, name, no_file, no_server
+from aetherium.storage.migrating import HEAD, misfit, name, no_file, no_server, server_url
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
@@ -57,11 +57,16 @@ class Revision:
 class Schema:
     """The schema of one database.
 
+    Attributes:
+        database: its path or URL, without a password.
+        head: the revision that this version works with.
+
     All methods raise Unavailable for a database that cannot be used; all but `current` and `check` raise
     Conflict for one of a newer version.
     """
 
     database: str
+    head = HEAD
 
     async def current(self) -> str | None:
         """The revision that it has; None without any."""
@@ -189,6 +194,13 @@ class PostgresSchema(Schema):
             f"The tables of {self.database} are in use: {self._lock_ms / 1000:g} s were not enough to wait.",
             hint="End the services and try again. Nothing has changed.",
         )
+
+
+def schema_of(where: Path | str) -> Schema:
+    """The schema of a file, or of the PostgreSQL database of a URL."""
+    if isinstance(where, Path):
+        return SqliteSchema(where)
+    return PostgresSchema(server_url(where))
 
 
 def _upgrade(connection: sa.Connection, database: str, to: str) -> Sequence[str]:
