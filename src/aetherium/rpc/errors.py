@@ -1,8 +1,9 @@
 """Errors across gRPC: one table from the error tree to status codes, and one from code to class back.
 
 A status has one short text; all else of an error (code, hint, details) goes as ErrorDetails in the trailing
-metadata. What comes without them was not said by our handlers but by gRPC itself: `Cut` if the connection,
-and with it the answer, was lost.
+metadata, or in a message where the peer may still be sending: gRPC for Python then reports that this failed,
+and forgets what the status said. What comes without details was not said by our handlers but by gRPC itself:
+`Cut` if the connection, and with it the answer, was lost.
 """
 
 from __future__ import annotations
@@ -57,8 +58,9 @@ STATUS: Mapping[type[AetheriumError], grpc.StatusCode] = {
 }
 CLASSES: Mapping[str, type[AetheriumError]] = {kind.code: kind for kind in STATUS}
 
-# What gRPC says when the connection goes; CANCELLED comes from a server that shuts down.
-_CUTS = frozenset({_Code.UNAVAILABLE, _Code.CANCELLED, _Code.UNKNOWN})
+# What gRPC says when the connection goes: CANCELLED of a server that shuts down, INTERNAL of a message that
+# was being sent.
+_CUTS = frozenset({_Code.UNAVAILABLE, _Code.CANCELLED, _Code.UNKNOWN, _Code.INTERNAL})
 
 
 class Cut(Exception):
@@ -95,8 +97,8 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def pack(error: AetheriumError) -> bytes:
-    """An error as the metadata entry."""
+def describe(error: AetheriumError) -> pb.ErrorDetails:
+    """An error as a message."""
     message = pb.ErrorDetails(
         code=_kind(error).code,
         message=readable(error.message[:_TEXT_MAX]),
@@ -105,15 +107,11 @@ def pack(error: AetheriumError) -> bytes:
     )
     if message.ByteSize() > DETAILS_MAX:
         message.ClearField("details")
-    return message.SerializeToString()
+    return message
 
 
-def unpack(data: bytes) -> AetheriumError:
-    """Back from `pack`; an unknown code gives an AetheriumError."""
-    try:
-        message = pb.ErrorDetails.FromString(data)
-    except DecodeError:
-        return AetheriumError("The worker answered with an error that cannot be read.")
+def restore(message: pb.ErrorDetails) -> AetheriumError:
+    """Back from `describe`; an unknown code gives an AetheriumError."""
     kind = CLASSES.get(message.code, AetheriumError)
     error = kind.__new__(kind)
     # Not kind.__init__: some take other arguments and would word the message anew.
@@ -127,7 +125,7 @@ def rebuild(error: AioRpcError) -> AetheriumError | Cut:
     trailing = cast(Metadata | None, error.trailing_metadata())
     details = trailing.get(DETAILS_KEY) if trailing is not None else None
     if isinstance(details, bytes):
-        return unpack(details)
+        return _unpacked(details)
     code, text = error.code(), error.details() or "no reason was given"
     if code in _CUTS:
         return Cut(text)
@@ -141,6 +139,13 @@ def rebuild(error: AioRpcError) -> AetheriumError | Cut:
             hint="Give all processes of the cluster the same cluster_token.",
         )
     return AetheriumError(f"The worker failed: {text} ({code.name}).")
+
+
+def _unpacked(data: bytes) -> AetheriumError:
+    try:
+        return restore(pb.ErrorDetails.FromString(data))
+    except DecodeError:
+        return AetheriumError("The worker answered with an error that cannot be read.")
 
 
 def _kind(error: AetheriumError) -> type[AetheriumError]:

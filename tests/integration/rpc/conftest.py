@@ -29,7 +29,7 @@ from tests.fixtures.proxy import TcpProxy
 
 __all__ = ["data_dir"]
 
-TOKEN = "a-token-that-is-long-enough-for-all"
+TOKEN = "a-token-that-is-long-enough-for-all"  # noqa: S105  # of these tests
 WORKER_ID = new_id(WORKER)
 PATIENCE_S = 10.0
 
@@ -88,6 +88,12 @@ class Cluster:
         return remote_platform(
             cast(Store, _Rows(self)), channels, address_of, self._create, **{"patience_s": PATIENCE_S, **more}
         )
+
+    @asynccontextmanager
+    async def gateway(self, **more: Any) -> AsyncIterator[RemotePlatform]:
+        """Another gateway, with connections of its own."""
+        async with Channels(TOKEN) as channels:
+            yield self.connect(channels, **more)
 
     async def _create(self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent) -> VM:
         return await self.worker.vms.create(spec, snapshot=snapshot, progress=progress)

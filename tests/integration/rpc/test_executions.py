@@ -12,7 +12,7 @@ from aetherium.domain.executions import ExecutionSpec, ExecutionState, TerminalS
 from aetherium.domain.guest import OutputStream
 from aetherium.interfaces.guest import Attachment
 from tests.fixtures.waiting import eventually
-from tests.integration.rpc.conftest import Cluster, MakeCluster, sh
+from tests.integration.rpc.conftest import Cluster, sh
 
 _DEADLINE_S = 20
 
@@ -180,14 +180,13 @@ async def test_a_program_that_does_not_read_holds_up_stdin_but_not_signals(clust
         await writing
 
 
-async def test_the_same_id_runs_once(make_cluster: MakeCluster) -> None:
-    cluster = await make_cluster()
+async def test_the_same_id_runs_once(cluster: Cluster) -> None:
     executions = cluster.worker.executions
-    spec = sh("echo x >> ran; echo done")
+    ran = cluster.data_dir / "ran"
+    spec = sh(f"echo x >> {ran}; echo done")
     first = await executions.start(cluster.vm.id, spec, execution_id="ex_0123456789abcdef")
     assert await executions.wait(first.id) == await executions.start(
         cluster.vm.id, spec, execution_id="ex_0123456789abcdef"
     )
     assert (await executions.outcome(first.id))[1] == b"done\n"
-    _, out, _ = await executions.run("box", sh("cat ran"))
-    assert out == b"x\n"
+    assert ran.read_text() == "x\n"

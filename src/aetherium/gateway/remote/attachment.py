@@ -19,7 +19,7 @@ from aetherium.interfaces.guest import Attachment
 from aetherium.protocol.generated import worker_pb2 as pb
 from aetherium.rpc import convert
 from aetherium.rpc.changes import Changes
-from aetherium.rpc.errors import Cut, rebuild
+from aetherium.rpc.errors import Cut, rebuild, restore
 from aetherium.rpc.options import PIECE, STDIN_WINDOW, WINDOW
 
 Call = StreamStreamCall[pb.InteractRequest, pb.InteractResponse]
@@ -218,6 +218,8 @@ class RemoteAttachment:
                 if response.ended.HasField("execution"):
                     self._execution = convert.execution_from_pb(response.ended.execution)
                 self._result = convert.result_from_pb(response.ended.result)
+            case "error":
+                raise restore(response.error)
         self._changes.tell()
 
     def _begin(self, following: pb.Following) -> None:

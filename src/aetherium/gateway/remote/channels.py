@@ -14,8 +14,7 @@ from grpc.aio import (
     AioRpcError,
     Channel,
     StreamStreamCall,
-    StreamUnaryCall,
-    StreamUnaryMultiCallable,
+    StreamStreamMultiCallable,
     UnaryStreamMultiCallable,
     UnaryUnaryMultiCallable,
     insecure_channel,
@@ -36,7 +35,7 @@ Request = TypeVar("Request")
 Response = TypeVar("Response")
 Unary = Callable[["WorkerServiceAsyncStub"], UnaryUnaryMultiCallable[Request, Response]]
 Reading = Callable[["WorkerServiceAsyncStub"], UnaryStreamMultiCallable[Request, Response]]
-Writing = Callable[["WorkerServiceAsyncStub"], StreamUnaryMultiCallable[Request, Response]]
+Writing = Callable[["WorkerServiceAsyncStub"], StreamStreamMultiCallable[Request, Response]]
 
 
 class Link:
@@ -79,7 +78,7 @@ class Link:
         finally:
             call.cancel()
 
-    def upload(self, method: Writing[Request, Response]) -> StreamUnaryCall[Request, Response]:
+    def upload(self, method: Writing[Request, Response]) -> StreamStreamCall[Request, Response]:
         """A call to be written to; AioRpcError is the caller's to turn."""
         return method(self._stub)(None, metadata=self._metadata)
 

@@ -11,6 +11,7 @@ from aetherium.gateway.remote.uploads import in_pieces, upload
 from aetherium.gateway.remote.workers import Workers
 from aetherium.protocol.generated import worker_pb2 as pb
 from aetherium.rpc import convert
+from aetherium.rpc.errors import restore
 
 
 class RemoteGuest:
@@ -75,6 +76,8 @@ class RemoteGuest:
 
         async with self._workers.reach_once(self._worker_id) as link:
             done = await upload(link, lambda stub: stub.WriteFile, parts())
+        if done.HasField("error"):
+            raise restore(done.error)
         return convert.stat_from_pb(done.file)
 
     async def mkdir(
@@ -147,7 +150,9 @@ class RemoteGuest:
             yield pb.ArchiveInRequest(end=pb.UploadEnd())
 
         async with self._workers.reach_once(self._worker_id) as link:
-            await upload(link, lambda stub: stub.ArchiveIn, parts())
+            done = await upload(link, lambda stub: stub.ArchiveIn, parts())
+        if done.HasField("error"):
+            raise restore(done.error)
 
 
 async def _events(responses: AsyncGenerator[pb.WatchFilesResponse, None]) -> AsyncIterator[FileEvent]:

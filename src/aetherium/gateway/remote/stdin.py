@@ -73,8 +73,8 @@ class StdinLog:
 
     def forget(self) -> None:
         """On a new connection to a worker that does not know how much it got: nothing is sent twice."""
-        if self._log or (self._ended and not self._end_acknowledged):
+        if self._sent > self.acknowledged or (self._end_sent and not self._end_acknowledged):
             self.lost += 1
-        self._log.clear()
-        self._sent = self.acknowledged
-        self._end_sent = self._end_acknowledged = self._ended
+            self._log.clear()
+            self._sent = self.acknowledged
+            self._end_sent = self._end_acknowledged = self._ended

@@ -4,31 +4,50 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterable, AsyncIterator
+from typing import cast
 
-from grpc.aio import AioRpcError
+from grpc.aio import EOF, AioRpcError, StreamStreamCall  # type: ignore[attr-defined]  # no EOF in the stubs
 
 from aetherium.gateway.remote.channels import Link, Request, Response, Writing
-from aetherium.rpc.errors import rebuild
+from aetherium.rpc.errors import Cut, rebuild
 from aetherium.rpc.options import PIECE
 
 
 async def upload(link: Link, method: Writing[Request, Response], parts: AsyncIterator[Request]) -> Response:
-    """Send all parts; the answer. A refusal in the middle ends the sending; what `parts` raises ends the call
-    without its end, so that the worker does not take it for whole."""
+    """Send all parts; the answer, which may come before. What `parts` raises ends the call without its end,
+    so that the worker does not take it for whole."""
     call = link.upload(method)
+    sender = asyncio.ensure_future(_send(call, parts))
+    answer = asyncio.ensure_future(_answer(call))
     try:
-        async for part in parts:
-            try:
-                await call.write(part)
-            except (AioRpcError, asyncio.InvalidStateError):
-                break  # it has been answered already
-        else:
-            await call.done_writing()
-        return await call
+        await asyncio.wait({sender, answer}, return_when=asyncio.FIRST_COMPLETED)
+        if sender.done():
+            sender.result()
+        return await answer
+    finally:
+        for task in (sender, answer):
+            task.cancel()
+        await asyncio.wait({sender, answer})
+        call.cancel()
+
+
+async def _send(call: StreamStreamCall[Request, Response], parts: AsyncIterator[Request]) -> None:
+    async for part in parts:
+        try:
+            await call.write(part)
+        except (AioRpcError, asyncio.InvalidStateError):
+            return  # it is answered or cut, which shows in the answer
+    await call.done_writing()
+
+
+async def _answer(call: StreamStreamCall[Request, Response]) -> Response:
+    try:
+        response = await call.read()
     except AioRpcError as error:
         raise rebuild(error) from error
-    finally:
-        call.cancel()
+    if response is EOF:
+        raise Cut("the answer is missing")
+    return cast(Response, response)
 
 
 async def in_pieces(data: AsyncIterable[bytes] | bytes) -> AsyncIterator[bytes]:

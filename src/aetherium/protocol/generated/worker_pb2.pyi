@@ -904,6 +904,7 @@ class InteractResponse(_message.Message):
     OUTPUT_FIELD_NUMBER: _builtins.int
     STDIN_ACK_FIELD_NUMBER: _builtins.int
     ENDED_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def following(self) -> Global___Following: ...
     @_builtins.property
@@ -912,8 +913,10 @@ class InteractResponse(_message.Message):
     def stdin_ack(self) -> Global___StdinAck: ...
     @_builtins.property
     def ended(self) -> Global___Ended:
-        """The last one."""
+        """The last one is one of these."""
 
+    @_builtins.property
+    def error(self) -> Global___ErrorDetails: ...
     def __init__(
         self,
         *,
@@ -921,12 +924,13 @@ class InteractResponse(_message.Message):
         output: Global___OutputChunk | None = ...,
         stdin_ack: Global___StdinAck | None = ...,
         ended: Global___Ended | None = ...,
+        error: Global___ErrorDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["following", "output", "stdin_ack", "ended"]  # noqa: Y015
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["following", "output", "stdin_ack", "ended", "error"]  # noqa: Y015
     _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
@@ -1802,18 +1806,24 @@ class WriteFileResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     FILE_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def file(self) -> Global___FileStat: ...
+    @_builtins.property
+    def error(self) -> Global___ErrorDetails: ...
     def __init__(
         self,
         *,
         file: Global___FileStat | None = ...,
+        error: Global___ErrorDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "file", b"file", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "file", b"file", "response", b"response"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType_response: _TypeAlias = _typing.Literal["file", "error"]  # noqa: Y015
+    _WhichOneofArgType_response: _TypeAlias = _typing.Literal["response", b"response"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_response) -> _WhichOneofReturnType_response | None: ...
 
 Global___WriteFileResponse: _TypeAlias = WriteFileResponse  # noqa: Y015
 
@@ -2111,12 +2121,19 @@ Global___ArchiveInOpen: _TypeAlias = ArchiveInOpen  # noqa: Y015
 class ArchiveInResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def error(self) -> Global___ErrorDetails:
+        """Not set: it is done."""
+
     def __init__(
         self,
+        *,
+        error: Global___ErrorDetails | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

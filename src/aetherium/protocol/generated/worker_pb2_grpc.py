@@ -149,7 +149,7 @@ class WorkerServiceStub:
                 request_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ReadFileRequest.SerializeToString,
                 response_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ReadFileResponse.FromString,
                 _registered_method=True)
-        self.WriteFile = channel.stream_unary(
+        self.WriteFile = channel.stream_stream(
                 '/aetherium.v1.WorkerService/WriteFile',
                 request_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WriteFileRequest.SerializeToString,
                 response_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WriteFileResponse.FromString,
@@ -179,7 +179,7 @@ class WorkerServiceStub:
                 request_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WatchFilesRequest.SerializeToString,
                 response_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WatchFilesResponse.FromString,
                 _registered_method=True)
-        self.ArchiveIn = channel.stream_unary(
+        self.ArchiveIn = channel.stream_stream(
                 '/aetherium.v1.WorkerService/ArchiveIn',
                 request_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ArchiveInRequest.SerializeToString,
                 response_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ArchiveInResponse.FromString,
@@ -343,7 +343,8 @@ class WorkerServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WriteFile(self, request_iterator, context):
-        """Missing associated documentation comment in .proto file."""
+        """Uploads have one response; they are streams both ways so that a refusal reaches a client that still sends.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -516,7 +517,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     request_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ReadFileRequest.FromString,
                     response_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ReadFileResponse.SerializeToString,
             ),
-            'WriteFile': grpc.stream_unary_rpc_method_handler(
+            'WriteFile': grpc.stream_stream_rpc_method_handler(
                     servicer.WriteFile,
                     request_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WriteFileRequest.FromString,
                     response_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WriteFileResponse.SerializeToString,
@@ -546,7 +547,7 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     request_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WatchFilesRequest.FromString,
                     response_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.WatchFilesResponse.SerializeToString,
             ),
-            'ArchiveIn': grpc.stream_unary_rpc_method_handler(
+            'ArchiveIn': grpc.stream_stream_rpc_method_handler(
                     servicer.ArchiveIn,
                     request_deserializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ArchiveInRequest.FromString,
                     response_serializer=aetherium_dot_protocol_dot_generated_dot_worker__pb2.ArchiveInResponse.SerializeToString,
@@ -1204,7 +1205,7 @@ class WorkerService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/aetherium.v1.WorkerService/WriteFile',
@@ -1366,7 +1367,7 @@ class WorkerService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.stream_unary(
+        return grpc.experimental.stream_stream(
             request_iterator,
             target,
             '/aetherium.v1.WorkerService/ArchiveIn',

@@ -66,14 +66,15 @@ class WorkerServiceStub:
     ListFiles: _grpc.UnaryStreamMultiCallable[_worker_pb2.ListFilesRequest, _worker_pb2.ListFilesResponse]
     StatFile: _grpc.UnaryUnaryMultiCallable[_worker_pb2.StatFileRequest, _worker_pb2.StatFileResponse]
     ReadFile: _grpc.UnaryStreamMultiCallable[_worker_pb2.ReadFileRequest, _worker_pb2.ReadFileResponse]
-    WriteFile: _grpc.StreamUnaryMultiCallable[_worker_pb2.WriteFileRequest, _worker_pb2.WriteFileResponse]
+    WriteFile: _grpc.StreamStreamMultiCallable[_worker_pb2.WriteFileRequest, _worker_pb2.WriteFileResponse]
+    """Uploads have one response; they are streams both ways so that a refusal reaches a client that still sends."""
     Mkdir: _grpc.UnaryUnaryMultiCallable[_worker_pb2.MkdirRequest, _worker_pb2.MkdirResponse]
     Move: _grpc.UnaryUnaryMultiCallable[_worker_pb2.MoveRequest, _worker_pb2.MoveResponse]
     Remove: _grpc.UnaryUnaryMultiCallable[_worker_pb2.RemoveRequest, _worker_pb2.RemoveResponse]
     Chmod: _grpc.UnaryUnaryMultiCallable[_worker_pb2.ChmodRequest, _worker_pb2.ChmodResponse]
     WatchFiles: _grpc.UnaryStreamMultiCallable[_worker_pb2.WatchFilesRequest, _worker_pb2.WatchFilesResponse]
     """The first response has no event: it says that the watch is in place."""
-    ArchiveIn: _grpc.StreamUnaryMultiCallable[_worker_pb2.ArchiveInRequest, _worker_pb2.ArchiveInResponse]
+    ArchiveIn: _grpc.StreamStreamMultiCallable[_worker_pb2.ArchiveInRequest, _worker_pb2.ArchiveInResponse]
     ArchiveOut: _grpc.UnaryStreamMultiCallable[_worker_pb2.ArchiveOutRequest, _worker_pb2.ArchiveOutResponse]
     ReadJobFile: _grpc.UnaryStreamMultiCallable[_worker_pb2.ReadJobFileRequest, _worker_pb2.ReadJobFileResponse]
     """What a file in a job's directory holds now, from an offset on."""
@@ -110,14 +111,15 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     ListFiles: _aio.UnaryStreamMultiCallable[_worker_pb2.ListFilesRequest, _worker_pb2.ListFilesResponse]  # type: ignore[assignment]
     StatFile: _aio.UnaryUnaryMultiCallable[_worker_pb2.StatFileRequest, _worker_pb2.StatFileResponse]  # type: ignore[assignment]
     ReadFile: _aio.UnaryStreamMultiCallable[_worker_pb2.ReadFileRequest, _worker_pb2.ReadFileResponse]  # type: ignore[assignment]
-    WriteFile: _aio.StreamUnaryMultiCallable[_worker_pb2.WriteFileRequest, _worker_pb2.WriteFileResponse]  # type: ignore[assignment]
+    WriteFile: _aio.StreamStreamMultiCallable[_worker_pb2.WriteFileRequest, _worker_pb2.WriteFileResponse]  # type: ignore[assignment]
+    """Uploads have one response; they are streams both ways so that a refusal reaches a client that still sends."""
     Mkdir: _aio.UnaryUnaryMultiCallable[_worker_pb2.MkdirRequest, _worker_pb2.MkdirResponse]  # type: ignore[assignment]
     Move: _aio.UnaryUnaryMultiCallable[_worker_pb2.MoveRequest, _worker_pb2.MoveResponse]  # type: ignore[assignment]
     Remove: _aio.UnaryUnaryMultiCallable[_worker_pb2.RemoveRequest, _worker_pb2.RemoveResponse]  # type: ignore[assignment]
     Chmod: _aio.UnaryUnaryMultiCallable[_worker_pb2.ChmodRequest, _worker_pb2.ChmodResponse]  # type: ignore[assignment]
     WatchFiles: _aio.UnaryStreamMultiCallable[_worker_pb2.WatchFilesRequest, _worker_pb2.WatchFilesResponse]  # type: ignore[assignment]
     """The first response has no event: it says that the watch is in place."""
-    ArchiveIn: _aio.StreamUnaryMultiCallable[_worker_pb2.ArchiveInRequest, _worker_pb2.ArchiveInResponse]  # type: ignore[assignment]
+    ArchiveIn: _aio.StreamStreamMultiCallable[_worker_pb2.ArchiveInRequest, _worker_pb2.ArchiveInResponse]  # type: ignore[assignment]
     ArchiveOut: _aio.UnaryStreamMultiCallable[_worker_pb2.ArchiveOutRequest, _worker_pb2.ArchiveOutResponse]  # type: ignore[assignment]
     ReadJobFile: _aio.UnaryStreamMultiCallable[_worker_pb2.ReadJobFileRequest, _worker_pb2.ReadJobFileResponse]  # type: ignore[assignment]
     """What a file in a job's directory holds now, from an offset on."""
@@ -295,7 +297,8 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_worker_pb2.WriteFileRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_worker_pb2.WriteFileResponse, _abc.Awaitable[_worker_pb2.WriteFileResponse]]: ...
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.WriteFileResponse], _abc.AsyncIterator[_worker_pb2.WriteFileResponse]]:
+        """Uploads have one response; they are streams both ways so that a refusal reaches a client that still sends."""
 
     @_abc_1.abstractmethod
     def Mkdir(
@@ -338,7 +341,7 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request_iterator: _MaybeAsyncIterator[_worker_pb2.ArchiveInRequest],
         context: _ServicerContext,
-    ) -> _typing.Union[_worker_pb2.ArchiveInResponse, _abc.Awaitable[_worker_pb2.ArchiveInResponse]]: ...
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.ArchiveInResponse], _abc.AsyncIterator[_worker_pb2.ArchiveInResponse]]: ...
 
     @_abc_1.abstractmethod
     def ArchiveOut(

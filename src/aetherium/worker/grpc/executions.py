@@ -64,8 +64,6 @@ class ExecutionCalls:
                         recorded = await self._executions.get(session.execution.id)
                         response.ended.execution.CopyFrom(convert.execution_to_pb(recorded))
                     yield response
-                    if response.HasField("ended"):
-                        return
         finally:
             self._sessions.leave(follow.session)
             receiving.cancel()

@@ -13,8 +13,10 @@ from typing import Any, TypeVar
 from grpc.aio import ServicerContext
 
 from aetherium.domain.errors import ChannelClosed, InvalidInput
+from aetherium.domain.guest import FileStat
 from aetherium.protocol.generated import worker_pb2 as pb
 from aetherium.rpc import convert
+from aetherium.rpc.errors import as_ours, describe
 from aetherium.worker.grpc.services import Services
 
 Context = ServicerContext[Any, Any]
@@ -53,17 +55,13 @@ class FileCalls:
 
     async def WriteFile(
         self, request_iterator: AsyncIterator[pb.WriteFileRequest], context: Context
-    ) -> pb.WriteFileResponse:
-        where = (await _first(request_iterator)).open
-        async with self._vms.guest(where.vm_id) as guest:
-            done = await guest.write(
-                convert.text(where.path),
-                _data(request_iterator),
-                mode=where.mode if where.HasField("mode") else None,
-                user=where.user if where.HasField("user") else None,
-                offset=where.offset if where.HasField("offset") else None,
-            )
-        return pb.WriteFileResponse(file=convert.stat_to_pb(done))
+    ) -> AsyncIterator[pb.WriteFileResponse]:
+        try:
+            done = await self._write(await _first(request_iterator), request_iterator)
+        except Exception as error:  # the boundary of a call: told to the caller, or to the log
+            yield pb.WriteFileResponse(error=describe(as_ours(error)))
+        else:
+            yield pb.WriteFileResponse(file=convert.stat_to_pb(done))
 
     async def Mkdir(self, request: pb.MkdirRequest, context: Context) -> pb.MkdirResponse:
         user = request.user if request.HasField("user") else None
@@ -99,12 +97,13 @@ class FileCalls:
 
     async def ArchiveIn(
         self, request_iterator: AsyncIterator[pb.ArchiveInRequest], context: Context
-    ) -> pb.ArchiveInResponse:
-        where = (await _first(request_iterator)).open
-        user = where.user if where.HasField("user") else None
-        async with self._vms.guest(where.vm_id) as guest:
-            await guest.archive_in(convert.text(where.path), _data(request_iterator), user=user)
-        return pb.ArchiveInResponse()
+    ) -> AsyncIterator[pb.ArchiveInResponse]:
+        try:
+            await self._unpack(await _first(request_iterator), request_iterator)
+        except Exception as error:  # as above
+            yield pb.ArchiveInResponse(error=describe(as_ours(error)))
+        else:
+            yield pb.ArchiveInResponse()
 
     async def ArchiveOut(
         self, request: pb.ArchiveOutRequest, context: Context
@@ -115,6 +114,25 @@ class FileCalls:
             )
             async for piece in pieces:
                 yield pb.ArchiveOutResponse(data=piece)
+
+    async def _write(
+        self, first: pb.WriteFileRequest, others: AsyncIterator[pb.WriteFileRequest]
+    ) -> FileStat:
+        where = first.open
+        async with self._vms.guest(where.vm_id) as guest:
+            return await guest.write(
+                convert.text(where.path),
+                _data(others),
+                mode=where.mode if where.HasField("mode") else None,
+                user=where.user if where.HasField("user") else None,
+                offset=where.offset if where.HasField("offset") else None,
+            )
+
+    async def _unpack(self, first: pb.ArchiveInRequest, others: AsyncIterator[pb.ArchiveInRequest]) -> None:
+        where = first.open
+        user = where.user if where.HasField("user") else None
+        async with self._vms.guest(where.vm_id) as guest:
+            await guest.archive_in(convert.text(where.path), _data(others), user=user)
 
 
 async def _first(parts: AsyncIterator[Upload]) -> Upload:

@@ -11,7 +11,7 @@ from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 
 from aetherium.rpc.auth import allows
 from aetherium.rpc.convert import readable
-from aetherium.rpc.errors import DETAILS_KEY, as_ours, pack, status_of
+from aetherium.rpc.errors import DETAILS_KEY, as_ours, describe, status_of
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
 Context = ServicerContext[Any, Any]
@@ -70,7 +70,11 @@ async def _tell(error: Exception, context: Context) -> None:
     if isinstance(error, AbortError):
         raise error
     ours = as_ours(error)
-    await context.abort(status_of(ours), readable(ours.message[:_STATUS_TEXT]), ((DETAILS_KEY, pack(ours)),))
+    await context.abort(
+        status_of(ours),
+        readable(ours.message[:_STATUS_TEXT]),
+        ((DETAILS_KEY, describe(ours).SerializeToString()),),
+    )
 
 
 def _behaviour(handler: Handler) -> Callable[[Any, Context], Any]:

@@ -20,7 +20,7 @@ from aetherium.interfaces.guest import Attachment
 from aetherium.protocol.generated import worker_pb2 as pb
 from aetherium.rpc import convert
 from aetherium.rpc.changes import Changes
-from aetherium.rpc.errors import as_ours
+from aetherium.rpc.errors import as_ours, describe
 from aetherium.rpc.options import STDIN_WINDOW, WINDOW
 
 # As the agent waits for a client whose connection was lost (protocol/guest.md).
@@ -99,7 +99,7 @@ class Session:
             await self._changes.until(partial(self._news, connection, told))
             if connection != self._connection:
                 raise Conflict("Another connection of the same session has taken over.")
-            if self._detached:
+            if self.over:
                 return
             if told != self._progress():
                 told = self._progress()
@@ -165,7 +165,8 @@ class Session:
 
     def _last(self) -> pb.InteractResponse:
         if self._result is None:
-            raise self._failure or Unavailable("The session has ended.")
+            failure = self._failure or Unavailable("The session has ended.")
+            return pb.InteractResponse(error=describe(failure))
         return pb.InteractResponse(ended=pb.Ended(result=convert.result_to_pb(self._result)))
 
     # -- the execution
