@@ -15,8 +15,8 @@ from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from aetherium.interfaces.schema import Schema
     from aetherium.settings import Settings
-    from aetherium.storage.schema import Schema
 
 app = typer.Typer(
     context_settings=HELP,
@@ -82,7 +82,7 @@ def upgrade(
         schema = _schema(command.settings)
         with command.output.progress("Upgrading") as update:
             update(f"Upgrading {schema.database}", None)
-            done = await schema.upgrade(revision or schema.head)
+            done = await schema.upgrade(revision)
         _tell(command, schema, done, revision or schema.head)
 
     execute(ctx, work, as_json=as_json, connect=False)

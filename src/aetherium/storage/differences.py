@@ -3,31 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import sqlalchemy as sa
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 
+from aetherium.interfaces.schema import Difference
 from aetherium.storage.tables import metadata
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
-    """One difference.
-
-    Args:
-        kind: ``missing``, ``unknown`` (the tables do not have it) or ``different``.
-        thing: ``table``, ``column``, ``index``, ``constraint`` or ``comment``.
-        name: of a column with that of its table.
-    """
-
-    kind: str
-    thing: str
-    name: str
-    message: str
-
 
 # Alembic's operations would mend the database: what they add is missing.
 _KINDS = {"add": "missing", "remove": "unknown"}
@@ -37,7 +20,7 @@ _ASPECTS = {"nullable": "nullability"}
 
 
 def differences(connection: sa.Connection) -> Sequence[Difference]:
-    """All differences. The conditions of partial indexes are not looked at: databases rewrite them."""
+    """All of them; see Schema.check."""
     context = MigrationContext.configure(
         connection, opts={"compare_type": True, "compare_server_default": True}
     )

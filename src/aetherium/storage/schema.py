@@ -12,7 +12,6 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
@@ -28,16 +27,15 @@ from sqlalchemy.pool import NullPool
 
 from aetherium.domain.errors import InvalidInput, Unavailable
 from aetherium.interfaces.finishing import finish
+from aetherium.interfaces.schema import BASE, Difference, Revision, Schema
 from aetherium.storage.database import BUSY_MS
-from aetherium.storage.differences import Difference, differences
+from aetherium.storage.differences import differences
 from aetherium.storage.migrating import HEAD, misfit, name, no_file, no_server, server_url
 
 T = TypeVar("T")
 Work = Callable[[sa.Connection], T]
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
-# Before the first revision: no tables.
-BASE = "base"
 # The advisory lock's key, an arbitrary number that nobody else uses in a database of ours.
 _LOCK = int.from_bytes(b"aetherdb", "big")
 # A change of a table waits for those who use it, and all others wait behind it.
@@ -45,53 +43,29 @@ _LOCK_S = 10.0
 _IN_USE = "55P03"  # PostgreSQL's code: lock_not_available
 
 
-@dataclass(frozen=True, slots=True)
-class Revision:
-    """One step of the schema's history."""
-
-    id: str
-    text: str
-    applied: bool
-
-
-class Schema:
-    """The schema of one database.
-
-    Attributes:
-        database: its path or URL, without a password.
-        head: the revision that this version works with.
-
-    All methods raise Unavailable for a database that cannot be used; all but `current` and `check` raise
-    Conflict for one of a newer version.
-    """
+class SqlSchema:
+    """See interfaces/schema.py. A subclass says how its database is read and changed."""
 
     database: str
     head = HEAD
 
     async def current(self) -> str | None:
-        """The revision that it has; None without any."""
         return await self._read(_current)
 
     async def history(self) -> Sequence[Revision]:
-        """All revisions, oldest first."""
-        found = await self._read(_current)
-        done = _place(self.database, found)
+        done = _place(self.database, await self.current())
         return [
             Revision(script.revision, script.doc, number < done) for number, script in enumerate(_scripts())
         ]
 
     async def check(self) -> Sequence[Difference]:
-        """What differs from the tables that this version works with."""
         return await self._read(differences)
 
-    async def upgrade(self, to: str = HEAD) -> Sequence[str]:
-        """Go up to a revision; those that were applied, in order. Raises InvalidInput for one that is none or
-        is older."""
-        return await self._change(lambda connection: _upgrade(connection, self.database, to))
+    async def upgrade(self, to: str | None = None) -> Sequence[str]:
+        target = HEAD if to is None else to
+        return await self._change(lambda connection: _upgrade(connection, self.database, target))
 
     async def downgrade(self, to: str) -> Sequence[str]:
-        """Go back to an older revision or to BASE; those that were taken back, in order. What the older
-        schema has no place for is lost. Raises InvalidInput for a revision that is none or is newer."""
         return await self._change(lambda connection: _downgrade(connection, self.database, to))
 
     async def _read(self, work: Work[T]) -> T:
@@ -101,7 +75,7 @@ class Schema:
         raise NotImplementedError
 
 
-class SqliteSchema(Schema):
+class SqliteSchema(SqlSchema):
     """That of a file."""
 
     def __init__(self, path: Path) -> None:
@@ -153,7 +127,7 @@ class SqliteSchema(Schema):
             engine.dispose()
 
 
-class PostgresSchema(Schema):
+class PostgresSchema(SqlSchema):
     """That of a server's database.
 
     Args:
@@ -271,3 +245,6 @@ def _locked(path: Path) -> Iterator[None]:
         yield
     finally:
         os.close(fd)
+
+
+_: tuple[type[Schema], ...] = (SqliteSchema, PostgresSchema)

@@ -9,9 +9,9 @@ import pytest
 import sqlalchemy as sa
 
 from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
+from aetherium.interfaces.schema import BASE, Schema
 from aetherium.storage import migrations
 from aetherium.storage.migrating import HEAD
-from aetherium.storage.schema import BASE, Schema
 from aetherium.storage.tables import metadata
 from tests.integration.storage.live import Content, catalog, content, fill, on, statement
 

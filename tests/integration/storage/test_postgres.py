@@ -13,8 +13,9 @@ from sqlalchemy.pool import NullPool
 
 from aetherium.domain.errors import Conflict, Unavailable
 from aetherium.interfaces.clock import SystemClock
+from aetherium.interfaces.schema import BASE
 from aetherium.storage.migrating import HEAD
-from aetherium.storage.schema import BASE, PostgresSchema
+from aetherium.storage.schema import PostgresSchema
 from aetherium.storage.store import open_store
 from tests.fixtures.ports import HOST, free_port
 from tests.fixtures.postgres import PostgresServer
