@@ -20,8 +20,8 @@ from aetherium.worker.tasks.ends import Ends
 log = logging.getLogger(__name__)
 
 _RETRY_S = 0.5
-# A claim that this process does not know of is given up when it was seen twice this far apart: the answer to it
-# may just be on its way.
+# A claim that this process does not know of is given up when it was seen twice this far apart: the answer to
+# it may just be on its way.
 STRAY_S = 5.0
 
 
@@ -108,17 +108,18 @@ class TaskRunner:
             await self._idle.wait()
 
     def compare(self, held: Sequence[tuple[str, int, TaskState]], now: float) -> list[Outcome]:
-        """Hold what the rows say against what runs: cancellations that were missed, attempts that are somebody
-        else's by now, and claims that this process does not know of. The ends of the last are to be recorded."""
+        """Hold what the rows say against what runs: cancellations that were missed, attempts that are
+        somebody else's by now, and claims that this process does not know of. The ends of the last are to be
+        recorded."""
         rows = {(task_id, attempt): state for task_id, attempt, state in held}
         for key, running in tuple(self._running.items()):
-            if key not in rows and key not in self._ending and running.task.attempt:
+            if key not in rows:
                 # Claimed after the rows were read, or taken away; only the second stays so.
                 if self._strays.setdefault(key, now) + STRAY_S <= now:
                     running.cut(Cut.LOST)
             elif rows.get(key) is TaskState.CANCELLING:
                 running.cut(Cut.CANCELLED)
-        unknown = [key for key in rows if key not in self._running]
+        unknown = [key for key in rows if key not in self._running and key not in self._ending]
         lost = [key for key in unknown if self._strays.get(key, now) + STRAY_S <= now]
         suspects = {*unknown, *(key for key in self._running if key not in rows)} - set(lost)
         self._strays = {key: self._strays.get(key, now) for key in suspects}
@@ -138,17 +139,20 @@ class TaskRunner:
         await asyncio.gather(*(self._ends.record(each) for each in outcomes))
 
     async def _receive(self, consumer: Consumer, attempts: asyncio.TaskGroup) -> None:
-        while not self._draining:
+        while not self._stopped():
             free = self._most - len(self._running)
             if free <= 0:
                 self._room.clear()
                 await self._room.wait()
                 continue
             deliveries = await consumer.receive(free)
-            if self._draining:
+            if self._stopped():
                 await consumer.release(deliveries)
                 return
             await self._begin(consumer, deliveries, attempts)
+
+    def _stopped(self) -> bool:
+        return self._draining
 
     async def _begin(
         self, consumer: Consumer, deliveries: Sequence[Delivery], attempts: asyncio.TaskGroup

@@ -1,0 +1,1 @@
+"""Facts and hints between processes: in this process, or over Redis."""

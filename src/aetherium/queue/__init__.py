@@ -1,0 +1,1 @@
+"""Delivers tickets to workers: in this process, or over Redis."""
