@@ -33,7 +33,7 @@ def test_the_question_says_what_it_is_about(
     db._ask("0001", as_json=False)
     shown = capsys.readouterr()
     assert "Go back to the schema 0001?" in shown.err
-    assert not shown.out
+    assert not shown.out.strip()
 
 
 @pytest.mark.parametrize(("stdin", "as_json"), [(io.StringIO("y\n"), False), (Terminal("y\n"), True)])
