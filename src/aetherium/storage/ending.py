@@ -238,7 +238,8 @@ async def _free_dependents(connection: AsyncConnection, done: Sequence[Task], at
     await _unblock(connection, freed, at)
     if not doomed:
         return ()
-    rows = await _waiting_rows(connection, tasks.c.id.in_(doomed))
+    # Not those that wait no more: people have requeued them.
+    rows = await _waiting_rows(connection, sa.and_(tasks.c.id.in_(doomed), states(TaskState.BLOCKED)))
     text = "A task that it waited for did not succeed."
     changes = [_given_up(row, TaskState.DEAD, at, error_code=DEPENDENCY, error=text) for row in rows]
     return await _write(connection, rows, changes, at)

@@ -201,6 +201,14 @@ class AttemptsContract:
         await store.tasks.cancel([first.id])
         assert await store.tasks.count() == {TaskState.CANCELLED: 1, TaskState.DEAD: _CHAIN}
 
+    async def test_one_that_was_requeued_waits_no_more(self, store: Store) -> None:
+        first = await accepted(store)
+        second = await accepted(store, after=(first.id,))
+        await store.tasks.give_up([first.id], error_code="x", error="y")
+        await store.tasks.requeue([first.id, second.id])
+        await store.tasks.cancel([first.id])
+        assert (await store.tasks.get(second.id)).state is TaskState.QUEUED
+
     async def test_two_that_end_at_once_free_what_waits_for_both(self, stores: Stores) -> None:
         store, worker = stores.store, await a_worker(stores.store)
         pairs = [await store.tasks.accept([a_task(), a_task()]) for _ in range(10)]
