@@ -159,6 +159,7 @@ class ExecutionService:
         """As `run`, of an execution that was begun before: what is still kept of its output, to its end."""
         kept = {OutputStream.STDOUT: bytearray(), OutputStream.STDERR: bytearray()}
         left = self._host.settings.output_mib << 20
+        before = await self._row(execution_id)
         async with self.attach(execution_id) as attachment:
             async for chunk in attachment:
                 left -= len(chunk.data)
@@ -167,7 +168,8 @@ class ExecutionService:
                     raise LimitExceeded(f"The execution {execution_id} wrote too much output.")
                 kept[chunk.stream] += chunk.data
         stdout, stderr = kept.values()
-        return await self._row(execution_id), bytes(stdout), bytes(stderr)
+        ended = EXECUTION_LIFECYCLE.is_final(before.state)
+        return before if ended else await self._row(execution_id), bytes(stdout), bytes(stderr)
 
     async def list(self, vm: str) -> Sequence[Execution]:
         """Those of a VM, newest first."""

@@ -7,7 +7,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -21,6 +21,7 @@ from aetherium.domain.vms import VM, VMSpec
 from aetherium.gateway.remote.channels import Channels
 from aetherium.gateway.remote.platform import RemotePlatform, remote_platform
 from aetherium.interfaces.store import Store
+from aetherium.services.job_files import LocalJobFiles
 from aetherium.services.vms import Progress, silent
 from aetherium.worker.grpc.server import serve_worker
 from tests.fixtures.platform import data_dir, fake_platform
@@ -32,6 +33,8 @@ __all__ = ["data_dir"]
 TOKEN = "a-token-that-is-long-enough-for-all"  # noqa: S105  # of these tests
 WORKER_ID = new_id(WORKER)
 PATIENCE_S = 10.0
+
+MakePlatform = Callable[[Path], AbstractAsyncContextManager[Platform]]
 
 
 class _Stamped:
@@ -57,17 +60,22 @@ class Cluster:
     data_dir: Path
     port: int
     proxy: TcpProxy
-    settings: dict[str, Any]
+    platform: MakePlatform
     stack: AsyncExitStack = field(default_factory=AsyncExitStack)
     worker: Platform = field(init=False)
     remote: RemotePlatform = field(init=False)
     vm: VM = field(init=False)
 
+    @property
+    def address(self) -> str:
+        """Where the gateway reaches the worker."""
+        return "{}:{}".format(*self.proxy.address)
+
     async def start(self) -> None:
         """Bring the worker up."""
-        values = {"background": False, "forkable": True, **self.settings}
-        self.worker = await self.stack.enter_async_context(fake_platform(self.data_dir, **values))
-        await self.stack.enter_async_context(serve_worker(self.worker, f"{HOST}:{self.port}", TOKEN))
+        self.worker = await self.stack.enter_async_context(self.platform(self.data_dir))
+        files = LocalJobFiles(self.data_dir / "jobs")
+        await self.stack.enter_async_context(serve_worker(self.worker, files, f"{HOST}:{self.port}", TOKEN))
 
     async def stop(self) -> None:
         """End the worker; its VMs go on."""
@@ -83,7 +91,7 @@ class Cluster:
 
         async def address_of(worker_id: str) -> str:
             assert worker_id == WORKER_ID
-            return "{}:{}".format(*self.proxy.address)
+            return self.address
 
         return remote_platform(
             cast(Store, _Rows(self)), channels, address_of, self._create, **{"patience_s": PATIENCE_S, **more}
@@ -118,14 +126,14 @@ class _Rows:
         return self._cluster.worker.host.store.executions
 
 
-MakeCluster = Callable[..., Awaitable[Cluster]]
+MakeCluster = Callable[[MakePlatform], Awaitable[Cluster]]
 
 
 @asynccontextmanager
-async def _cluster(data_dir: Path, **settings: Any) -> AsyncIterator[Cluster]:
+async def _cluster(data_dir: Path, platform: MakePlatform) -> AsyncIterator[Cluster]:
     port = free_port()
     async with TcpProxy((HOST, port)) as proxy, Channels(TOKEN) as channels:
-        cluster = Cluster(data_dir, port, proxy, settings)
+        cluster = Cluster(data_dir, port, proxy, platform)
         await cluster.start()
         try:
             cluster.remote = cluster.connect(channels)
@@ -138,18 +146,18 @@ async def _cluster(data_dir: Path, **settings: Any) -> AsyncIterator[Cluster]:
 
 @pytest.fixture
 async def make_cluster(data_dir: Path) -> AsyncIterator[MakeCluster]:
-    """For a worker with other settings."""
+    """For a worker on another platform."""
     async with AsyncExitStack() as stack:
 
-        async def make(**settings: Any) -> Cluster:
-            return await stack.enter_async_context(_cluster(data_dir, **settings))
+        async def make(platform: MakePlatform) -> Cluster:
+            return await stack.enter_async_context(_cluster(data_dir, platform))
 
         yield make
 
 
 @pytest.fixture
 async def cluster(make_cluster: MakeCluster) -> Cluster:
-    return await make_cluster()
+    return await make_cluster(lambda path: fake_platform(path, background=False, forkable=True))
 
 
 def sh(script: str, **more: Any) -> ExecutionSpec:

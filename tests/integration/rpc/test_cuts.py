@@ -157,12 +157,12 @@ async def test_files_are_read_on_where_they_were_cut(cluster: Cluster) -> None:
 
 async def test_what_jobs_have_written_is_read_on_where_it_was_cut(cluster: Cluster) -> None:
     data = os.urandom(4 << 20)
-    job = cluster.worker.jobs.directory("job_0000000000000000")
+    job = cluster.data_dir / "jobs/job_0000000000000000"
     job.mkdir(parents=True)
     (job / "log").write_bytes(data)
     found = bytearray()
     async with asyncio.timeout(_DEADLINE_S):
-        async for piece in cluster.remote.job_files.read(WORKER_ID, job.name, "log", offset=5):
+        async for piece in cluster.remote.job_files.read(WORKER_ID, job.name, "log", 5):
             if not found:
                 cluster.proxy.cut()
             found += piece
@@ -187,7 +187,7 @@ async def test_a_cut_upload_changes_nothing(cluster: Cluster) -> None:
 async def test_a_worker_that_does_not_come_back_is_given_up(cluster: Cluster) -> None:
     async with (
         asyncio.timeout(_DEADLINE_S),
-        cluster.gateway(patience_s=0.5) as remote,
+        cluster.gateway(patience_s=0.5, connect_s=0.2) as remote,
         remote.executions.launch("box", sh("echo on; exec sleep 60")) as (execution, output),
     ):
         chunks = aiter(output)
@@ -202,7 +202,7 @@ async def test_a_worker_that_does_not_come_back_is_given_up(cluster: Cluster) ->
 
 async def test_a_worker_that_cannot_be_reached_is_told_at_once(cluster: Cluster) -> None:
     cluster.proxy.refuse()
-    async with asyncio.timeout(_DEADLINE_S), cluster.gateway() as remote:
+    async with asyncio.timeout(_DEADLINE_S), cluster.gateway(connect_s=0.2) as remote:
         with pytest.raises(Unavailable, match="cannot be reached"):
             await remote.vms.stop("box")
         with pytest.raises(Unavailable, match="cannot be reached"):

@@ -10,12 +10,12 @@ from aetherium.rpc import convert
 
 
 class RemoteJobFiles:
-    """Files below the directories of jobs."""
+    """Files below the directories of jobs; `read` is what SharedJobFiles asks for."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
 
-    def read(self, worker_id: str, job_id: str, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+    def read(self, worker_id: str, job_id: str, name: str, offset: int = 0) -> AsyncIterator[bytes]:
         """What a file holds now, from `offset` on. Raises NotFound; Unavailable if the worker is lost.
 
         Args:

@@ -10,7 +10,7 @@ from aetherium.gateway.remote.jobs import RemoteJobFiles
 from aetherium.gateway.remote.places import Places
 from aetherium.gateway.remote.snapshots import RemoteSnapshots
 from aetherium.gateway.remote.vms import CreateVM, RemoteVMs
-from aetherium.gateway.remote.workers import PATIENCE_S, AddressOf, Workers
+from aetherium.gateway.remote.workers import CONNECT_S, PATIENCE_S, AddressOf, Workers
 from aetherium.interfaces.store import Store
 
 
@@ -32,6 +32,7 @@ def remote_platform(
     *,
     output_mib: int = 16,
     patience_s: float = PATIENCE_S,
+    connect_s: float = CONNECT_S,
 ) -> RemotePlatform:
     """The services of all workers.
 
@@ -42,8 +43,10 @@ def remote_platform(
         create: makes a VM on a worker of its choice.
         output_mib: see the setting of this name.
         patience_s: how long a lost connection may take to come back.
+        connect_s: how long a first connection may take.
     """
-    places, workers = Places(store), Workers(channels, address_of, patience_s=patience_s)
+    places = Places(store)
+    workers = Workers(channels, address_of, patience_s=patience_s, connect_s=connect_s)
     return RemotePlatform(
         vms=RemoteVMs(store, places, workers, create),
         executions=RemoteExecutions(store, places, workers, output_mib=output_mib),

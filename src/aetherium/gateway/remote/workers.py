@@ -21,7 +21,7 @@ AddressOf = Callable[[str], Awaitable[str]]
 
 # A worker that is started again answers after a few seconds.
 PATIENCE_S = 30.0
-# On one machine or in one rack a connection takes milliseconds.
+# A connection takes milliseconds; to a worker that is just being started, seconds.
 CONNECT_S = 5.0
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
@@ -82,12 +82,16 @@ class Workers:
     Args:
         address_of: where a worker listens; raises Unavailable if it is lost.
         patience_s: see the module's docstring.
+        connect_s: seconds that a first connection may take.
     """
 
-    def __init__(self, channels: Channels, address_of: AddressOf, *, patience_s: float = PATIENCE_S) -> None:
+    def __init__(
+        self, channels: Channels, address_of: AddressOf, *, patience_s: float, connect_s: float
+    ) -> None:
         self._channels = channels
         self._address_of = address_of
         self._patience_s = patience_s
+        self._connect_s = connect_s
 
     def patience(self, worker_id: str) -> Patience:
         """For a call that may be repeated."""
@@ -101,7 +105,7 @@ class Workers:
         except Unavailable as error:
             raise Unreached(error) from error
         async with self._channels.use(address) as link:
-            if not await link.ready(CONNECT_S):
+            if not await link.ready(self._connect_s):
                 raise Unreached(_unreachable(worker_id, address))
             yield link
 

@@ -55,10 +55,10 @@ class ExecutionCalls:
         follow = await _follow(request_iterator)
         source = partial(self._source, follow)
         session, known = self._sessions.join(follow.session, source, follow.stdin_acknowledged)
-        receiving = asyncio.ensure_future(self._receive(session, request_iterator))
+        connection = session.connect()
+        receiving = asyncio.ensure_future(self._receive(session, connection, request_iterator))
         try:
-            responses = session.follow(follow.stdout_offset, follow.stderr_offset, known=known)
-            async with aclosing(responses) as told:
+            async with aclosing(session.follow(connection, follow, known=known)) as told:
                 async for response in told:
                     if response.HasField("ended") and session.execution is not None:
                         recorded = await self._executions.get(session.execution.id)
@@ -121,10 +121,13 @@ class ExecutionCalls:
         ) as attachment:
             yield first, attachment
 
-    async def _receive(self, session: Session, requests: AsyncIterator[pb.InteractRequest]) -> None:
+    async def _receive(
+        self, session: Session, connection: int, requests: AsyncIterator[pb.InteractRequest]
+    ) -> None:
         try:
             async for request in requests:
-                await self._take(session, request)
+                if session.current(connection):
+                    await self._take(session, request)
         except Exception as error:  # the boundary of a task: told to the client, or to the log
             session.refuse(as_ours(error))
 

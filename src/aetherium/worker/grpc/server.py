@@ -12,10 +12,11 @@ from grpc_reflection.v1alpha import reflection
 
 from aetherium.domain.errors import InvalidInput, Unavailable
 from aetherium.interfaces.finishing import finish
+from aetherium.interfaces.jobs import JobFiles
 from aetherium.protocol.generated import worker_pb2, worker_pb2_grpc
 from aetherium.rpc import options
 from aetherium.rpc.auth import credentials
-from aetherium.worker.background import Tasks, tasks
+from aetherium.worker.background import tasks
 from aetherium.worker.grpc.executions import ExecutionCalls
 from aetherium.worker.grpc.files import FileCalls
 from aetherium.worker.grpc.guard import Guard
@@ -33,18 +34,21 @@ _UNIX = "unix:"
 class WorkerService(VMCalls, ExecutionCalls, FileCalls, JobCalls, worker_pb2_grpc.WorkerServiceServicer):
     """The calls of worker.proto over the services of this process."""
 
-    def __init__(self, services: Services, sessions: Sessions) -> None:
+    def __init__(self, services: Services, job_files: JobFiles, sessions: Sessions) -> None:
         VMCalls.__init__(self, services)
         ExecutionCalls.__init__(self, services, sessions)
         FileCalls.__init__(self, services)
-        JobCalls.__init__(self, services)
+        JobCalls.__init__(self, job_files)
 
 
 @asynccontextmanager
-async def serve_worker(services: Services, address: str, token: str) -> AsyncIterator[str]:
+async def serve_worker(
+    services: Services, job_files: JobFiles, address: str, token: str
+) -> AsyncIterator[str]:
     """Serve during the block; yields the address that was bound.
 
     Args:
+        job_files: those of this host.
         address: ``unix:<path>`` in a directory of mode 0700, or ``<loopback address>:<port>``, where port 0
             takes a free one.
         token: the cluster's token, which every call has to bring.
@@ -54,7 +58,7 @@ async def serve_worker(services: Services, address: str, token: str) -> AsyncIte
     credentials(token)
     _check_local(address)
     async with tasks() as group:
-        server = await _server(services, group, token)
+        server = await _server(WorkerService(services, job_files, Sessions(group)), token)
         bound = _bind(server, address)
         await server.start()
         try:
@@ -63,9 +67,9 @@ async def serve_worker(services: Services, address: str, token: str) -> AsyncIte
             await finish(server.stop(_GRACE_S))
 
 
-async def _server(services: Services, group: Tasks, token: str) -> aio.Server:
+async def _server(service: WorkerService, token: str) -> aio.Server:
     server = aio.server(interceptors=(Guard(token),), options=options.SERVER)
-    worker_pb2_grpc.add_WorkerServiceServicer_to_server(WorkerService(services, Sessions(group)), server)
+    worker_pb2_grpc.add_WorkerServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
     for name in (SERVICE, ""):  # "": the server as a whole
         await checks.set(name, health_pb2.HealthCheckResponse.SERVING)

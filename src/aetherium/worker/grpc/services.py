@@ -2,20 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Protocol
 
 from aetherium.services.executions import ExecutionService
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.vms import VMService
-
-
-class JobFiles(Protocol):
-    """Where jobs keep what they have written."""
-
-    def directory(self, job_id: str) -> Path:
-        """Raises InvalidInput for what is no id."""
-        ...
 
 
 class Services(Protocol):
@@ -27,5 +18,3 @@ class Services(Protocol):
     def executions(self) -> ExecutionService: ...
     @property
     def snapshots(self) -> SnapshotService: ...
-    @property
-    def jobs(self) -> JobFiles: ...

@@ -80,18 +80,23 @@ class Session:
 
     # -- one connection of the client
 
+    def connect(self) -> int:
+        """A number for a connection, which puts an end to an earlier one."""
+        self._connection += 1
+        self._unsent, self._unsent_cost = len(self._kept), self._kept_cost
+        self._changes.tell()
+        return self._connection
+
     async def follow(
-        self, stdout: int, stderr: int, *, known: bool
+        self, connection: int, follow: pb.Follow, *, known: bool
     ) -> AsyncGenerator[pb.InteractResponse, None]:
-        """All that the client is to be told, from these offsets on. A later connection ends an earlier one.
+        """All that the client is to be told, from where it is.
 
         Args:
             known: whether the session was there before.
         """
-        self._connection += 1
-        connection, told = self._connection, self._progress()
-        reached = {OutputStream.STDOUT: stdout, OutputStream.STDERR: stderr}
-        self._unsent, self._unsent_cost = len(self._kept), self._kept_cost
+        told = (follow.stdin_acknowledged, False)
+        reached = {OutputStream.STDOUT: follow.stdout_offset, OutputStream.STDERR: follow.stderr_offset}
         await self._changes.until(lambda: self.execution is not None or self._failure is not None)
         if self.execution is not None:
             yield self._following(self.execution, known=known)
@@ -111,6 +116,10 @@ class Session:
             else:
                 self.over = True
                 yield self._last()
+
+    def current(self, connection: int) -> bool:
+        """Whether no later one has taken over: what an earlier one still brings, the later one repeats."""
+        return connection == self._connection
 
     def take_stdin(self, data: bytes) -> None:
         """Bytes for the command. Raises InvalidInput for more than the window."""
