@@ -22,6 +22,7 @@ from aetherium.domain.errors import InvalidInput
 from aetherium.domain.executions import ExecutionResult
 from aetherium.domain.lifecycle import Lifecycle
 from aetherium.domain.projects import DEFAULT_PROJECT
+from aetherium.domain.tasks import Priority
 from aetherium.domain.vms import NetworkPolicy, Resources
 
 
@@ -181,6 +182,7 @@ class JobSpec:
         reports: globs of JUnit XML files.
         patch: bring back the changes against the checked-out commit.
         timeout_s: for the whole job, from its start.
+        attempts: how often it is begun when its worker or its VM is lost under it.
     """
 
     steps: tuple[JobStep, ...]
@@ -199,8 +201,12 @@ class JobSpec:
     patch: bool = True
     timeout_s: float | None = None
     labels: Mapping[str, str] = field(default_factory=dict)
+    priority: Priority = Priority.DEFAULT
+    attempts: int = 3
 
     def __post_init__(self) -> None:
+        if not 1 <= self.attempts <= 100:
+            raise InvalidInput(f"attempts is {self.attempts}.", hint="Use 1 to 100.", field="attempts")
         if not self.steps:
             raise InvalidInput("The job has no steps.", hint="Give at least one.", field="steps")
         for kind, names in (
@@ -331,8 +337,8 @@ class JobEvent:
 @dataclass(frozen=True, slots=True)
 class Job:
     """One job as recorded. `error_code` and `error` say why it could not be carried out; `owner` is the
-    process that carries it out (see worker/owners.py), on the host of `worker_id`, as the attempt `attempt` of
-    the task `task_id`."""
+    process that carries it out (see worker/owners.py), on the host of `worker_id`, as the attempt `attempt`
+    of the task `task_id`."""
 
     id: str
     spec: JobSpec

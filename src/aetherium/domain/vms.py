@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
 
@@ -175,6 +175,10 @@ class VMSpec:
         for key in self.labels:
             if not _LABEL.match(key):
                 raise InvalidInput(f"The label {key!r} cannot be used.", field="labels")
+
+    def with_labels(self, labels: Mapping[str, str]) -> VMSpec:
+        """The same with further labels."""
+        return replace(self, labels={**self.labels, **labels})
 
 
 # The reason of a VM that the idle policy has paused: its next use resumes it.

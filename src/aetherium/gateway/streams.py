@@ -160,3 +160,16 @@ def ndjson(
             yield (encode_line(value) async for value in values)
 
     return StreamResponse(lines, drain, on_error=lambda e: encode_line({"error": error_document(e)}))
+
+
+async def primed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
+    """The same stream, of which the first piece is there: what is wrong with its source is known by now."""
+    first = await anext(pieces, b"")
+
+    async def whole() -> AsyncIterator[bytes]:
+        if first:
+            yield first
+        async for piece in pieces:
+            yield piece
+
+    return whole()

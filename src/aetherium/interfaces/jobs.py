@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -27,6 +28,31 @@ class JobJournal(Protocol):
 
     async def room(self) -> None:
         """Wait until not too much is still to be written. Raises Unavailable when it cannot be written."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class JobFile:
+    """A file of a job; its name is relative to the job's directory."""
+
+    name: str
+    size_bytes: int
+
+
+class JobFiles(Protocol):
+    """What jobs have written: events, logs, artifacts, patches. Raises NotFound for what is not there or lies
+    outside the job's directory, Unavailable when its host or the object store cannot be reached."""
+
+    def read(self, job_id: str, name: str, offset: int = 0) -> AsyncIterator[bytes]:
+        """What a file holds now, from `offset` on."""
+        ...
+
+    async def list(self, job_id: str, prefix: str = "") -> Sequence[JobFile]:
+        """All whose name begins with `prefix`, by name; empty for a job that has not begun."""
+        ...
+
+    async def remove(self, job_id: str) -> None:
+        """All of them. Idempotent."""
         ...
 
 

@@ -163,6 +163,10 @@ class JobRepository(Protocol):
 
     async def remove(self, job_id: str) -> bool: ...
 
+    async def remove_of(self, task_ids: Collection[str]) -> Sequence[str]:
+        """Remove the jobs of these tasks, as far as they have ended; their ids."""
+        ...
+
 
 class TaskFilter(TypedDict, total=False):
     """Which tasks; all of what is given has to fit."""

@@ -20,6 +20,7 @@ from aetherium.domain.jobs import (
     JobSpec,
     JobStep,
 )
+from aetherium.domain.tasks import Priority
 from aetherium.domain.vms import NetworkMode, NetworkPolicy, Resources, VMSpec
 from aetherium.jobfile import model as m
 from aetherium.jobfile.problems import Problem, invalid, suggestion
@@ -67,6 +68,8 @@ def _spec(file: m.JobFile, base: Path, name: str) -> JobSpec:
         reports=tuple(file.reports.junit),
         patch=file.patch,
         timeout_s=file.timeout,
+        priority=Priority(file.priority),
+        attempts=file.attempts,
         labels=file.labels,
     )
 

@@ -232,6 +232,10 @@ class JobFile(_Model):
     reports: ReportsModel = Field(default_factory=ReportsModel.model_construct)
     patch: bool = Field(True, description="Bring back the changes as a patch.")
     timeout: Duration | None = Field(None, description="For the whole job.")
+    priority: Literal["critical", "high", "default", "low"] = "default"
+    attempts: Annotated[int, Field(ge=1, le=100)] = Field(
+        3, description="How often it is begun when its worker or its VM is lost under it."
+    )
     labels: dict[str, str] = {}
 
 

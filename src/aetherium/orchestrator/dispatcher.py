@@ -7,6 +7,7 @@ placed and whose ticket never arrived is found by `resend`.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,7 +15,6 @@ from aetherium.domain.errors import AetheriumError
 from aetherium.domain.projects import Project
 from aetherium.domain.tasks import Demand, Priority, Task, TypeLimit
 from aetherium.domain.workers import Usage, Worker
-from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.queue import TaskQueue, Ticket
 from aetherium.interfaces.store import Lane, LeaderEpoch, Load, Placement, Store
 from aetherium.orchestrator.placement import Choice, Room, Strategy, choose, rooms
@@ -51,7 +51,6 @@ class Dispatcher:
         self,
         store: Store,
         queue: TaskQueue,
-        clock: Clock,
         *,
         weights: Mapping[Priority, int],
         strict: bool,
@@ -59,7 +58,6 @@ class Dispatcher:
     ) -> None:
         self._store = store
         self._queue = queue
-        self._clock = clock
         self._turns = Turns({each.rank: weights.get(each, 1) for each in Priority}, strict=strict)
         self._strategy = strategy
         self._facts = _Facts()
@@ -100,8 +98,8 @@ class Dispatcher:
         return len(late)
 
     async def _known(self) -> _Facts:
-        now = self._clock.now().timestamp()
-        if not 0 <= now - self._read_at < _FRESH_S:
+        now = time.monotonic()
+        if now - self._read_at >= _FRESH_S:
             self._facts = _Facts(
                 workers=await self._store.workers.list(),
                 projects={each.id: each for each in await self._store.projects.list()},

@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from aetherium.domain.errors import AetheriumError, Unavailable
-from aetherium.domain.jobs import JobEvent
+from aetherium.domain.jobs import Job, JobEvent
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobJournal
@@ -26,7 +26,6 @@ EVENTS = "events.ndjson"
 FINISHED = "finished"
 # Output that waits to be written before whoever brings it has to wait.
 _PENDING = 1 << 20
-_READ = 1 << 20
 _TEXT = 32 * 1024
 # What is not output is little; a guest that makes much of it anyway gets no further.
 _MOST_OTHERS = 100_000
@@ -39,15 +38,18 @@ class FileJournal:
         directory: the job's, made here.
         limit: bytes of the journal, and again of all step logs together.
         forms: what is masked in everything that is not output; see masking.py.
+        seq: events are numbered from the next number on.
     """
 
-    def __init__(self, directory: Path, clock: Clock, limit: int, forms: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, directory: Path, clock: Clock, limit: int, forms: tuple[bytes, ...] = (), *, seq: int = 0
+    ) -> None:
         self._directory = directory
         self._clock = clock
         self._left = limit
         self._others = _MOST_OTHERS
         self._forms = forms
-        self._seq = 0
+        self._seq = seq
         self._pending: list[tuple[str, bytes]] = []
         self._waiting = 0
         self._dirty = asyncio.Event()
@@ -95,11 +97,12 @@ class FileJournal:
         if self._failure is not None:
             raise self._failure
 
-    async def beyond(self, size: int) -> None:
-        """Wait until more than `size` bytes of events were written."""
+    async def beyond(self, size: int) -> int:
+        """Wait until more than `size` bytes of events were written; how many these are."""
         while self._size <= size:
             self._written.clear()
             await self._written.wait()
+        return self._size
 
     @asynccontextmanager
     async def writing(self) -> AsyncIterator[None]:
@@ -189,20 +192,20 @@ def encode(event: JobEvent) -> bytes:
     return json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode(errors="replace") + b"\n"
 
 
-async def read_events(directory: Path, offset: int) -> tuple[Sequence[JobEvent], int]:
-    """The events from a place in the file on, some at a time, and the place behind them."""
-    data = await asyncio.to_thread(_read, directory / EVENTS, offset)
+def parse_events(data: bytes, offset: int) -> tuple[Sequence[JobEvent], int]:
+    """The whole events in what was read from a place in the file on, and the place behind them."""
     whole = data[: data.rfind(b"\n") + 1]
     return [_decode(line) for line in whole.splitlines()], offset + len(whole)
 
 
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as file:
-            file.seek(offset)
-            return file.read(_READ)
-    except FileNotFoundError:
-        return b""
+def finished(job: Job) -> dict[str, object]:
+    """The data of a job's last event."""
+    return {
+        "state": str(job.state),
+        "exit_code": job.exit_code,
+        "error_code": job.error_code,
+        "error": job.error,
+    }
 
 
 def _decode(line: bytes) -> JobEvent:

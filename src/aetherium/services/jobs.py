@@ -1,239 +1,237 @@
-"""Jobs: submit, follow, cancel, look back."""
+"""Jobs: submit, follow, cancel, look back. A task of type ``job.run`` carries each one out."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
-import shutil
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Protocol
 
-from aetherium.domain.errors import AetheriumError, Conflict, InvalidInput, InvalidTransition, NotFound
+from aetherium.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from aetherium.domain.ids import JOB, check_id, new_id
-from aetherium.domain.jobs import JOB_LIFECYCLE, Job, JobEvent, JobSpec, JobState
+from aetherium.domain.jobs import JOB_LIFECYCLE, Job, JobEvent, JobSpec, JobState, StepLog
+from aetherium.domain.projects import DEFAULT_PROJECT
+from aetherium.domain.tasks import Demand, Retry, TaskSpec
 from aetherium.domain.vms import VMSpec
-from aetherium.interfaces.finishing import finish
-from aetherium.interfaces.jobs import JobRunner
-from aetherium.services.host import Host
-from aetherium.services.job_journal import FINISHED, FileJournal, read_events
-from aetherium.services.masking import patterns
+from aetherium.interfaces.bus import EventBus
+from aetherium.interfaces.clock import Clock
+from aetherium.interfaces.jobs import JobFiles
+from aetherium.interfaces.store import NewTask, Store
+from aetherium.services.job_journal import EVENTS, FINISHED, finished, parse_events
+from aetherium.services.sealing import Sealer
+from aetherium.services.task_types import JOB_RUN
+from aetherium.services.tasks import TaskService
 
-log = logging.getLogger(__name__)
+# How often a job is looked at when nothing is heard of it.
+_LOOK_S = 0.5
+_LOGS = "logs"
 
-# How often a job of another process is looked at.
-_POLL_S = 0.3
-_SHUT_DOWN = "The process that carried it out was shut down."
+Prepare = Callable[[JobSpec], Awaitable[JobSpec]]
 
 
-@dataclass(slots=True)
-class _Running:
-    """A job of this process."""
+def job_topic(job_id: str) -> str:
+    """Where the bus says that a job has gone on."""
+    return f"job.{job_id}"
 
-    journal: FileJournal
-    task: asyncio.Task[None]
-    done: asyncio.Event
+
+async def as_it_is(spec: JobSpec) -> JobSpec:
+    """For an installation of one host: its worker finds the source where the submitter sees it."""
+    return spec
+
+
+class OwnWorker(Protocol):
+    """The worker of a command that is its own platform: no orchestrator gives it anything."""
+
+    async def begin(self) -> str:
+        """Take tasks from now on; its id."""
+        ...
+
+    async def deliver(self, task_id: str) -> None:
+        """Hand it the ticket of a task that was accepted for it."""
+        ...
 
 
 class JobService:
     """See the methods. `ref` is an id, or a unique prefix of one.
 
     Args:
-        group: owns the tasks that carry out jobs. `close` ends them, which has to happen while VMs can
-            still be removed.
+        root: where jobs of this host keep what they write.
+        prepare: makes of a job's source one that its worker can reach.
+        own: the worker that jobs of this process run on; None: the orchestrator chooses.
     """
 
-    def __init__(self, host: Host, runner: JobRunner, group: asyncio.TaskGroup) -> None:
-        self._host = host
-        self._runner = runner
-        self._group = group
-        self._root = host.settings.data_dir / "jobs"
-        self._slots = asyncio.Semaphore(host.settings.jobs_at_once)
-        self._running: dict[str, _Running] = {}
-        self._closing = False
+    def __init__(
+        self,
+        store: Store,
+        tasks: TaskService,
+        bus: EventBus,
+        files: JobFiles,
+        sealer: Sealer,
+        clock: Clock,
+        root: Path,
+        *,
+        prepare: Prepare = as_it_is,
+        own: OwnWorker | None = None,
+    ) -> None:
+        self._store = store
+        self._tasks = tasks
+        self._bus = bus
+        self._files = files
+        self._sealer = sealer
+        self._clock = clock
+        self._root = root
+        self._prepare = prepare
+        self._own = own
 
-    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None) -> Job:
-        """Record a job and begin it in the background, at most `jobs_at_once` (settings) at a time.
+    async def submit(
+        self,
+        spec: JobSpec,
+        *,
+        secrets: Mapping[str, str] | None = None,
+        project: str = DEFAULT_PROJECT,
+        idempotency_key: str = "",
+    ) -> Job:
+        """Record a job; it is durable when this returns, and begins as soon as a worker has room.
 
         Args:
-            secrets: the values; held in memory until the job has ended.
+            secrets: the values; they are kept sealed until the job has ended.
 
-        Raises InvalidInput when a secret is missing or is not asked for.
+        Raises InvalidInput when a secret is missing or is not asked for; LimitExceeded (quota).
         """
-        if self._closing:
-            raise Conflict("No job is taken any more: Aetherium is shutting down.")
         _check(spec)
         values = _checked_secrets(spec, secrets or {})
-        job = Job(
-            id=new_id(JOB),
-            spec=spec,
-            state=JobState.PENDING,
-            created_at=self._host.clock.now(),
-            owner=self._host.owner,
+        job = Job(new_id(JOB), await self._prepare(spec), JobState.PENDING, self._clock.now())
+        worker = None if self._own is None else await self._own.begin()
+        new = self._tasks.prepare(
+            _task(job, private=worker is not None), project=project, idempotency_key=idempotency_key
         )
-        await finish(self._begin(job, values))
-        return job
+        job = replace(job, task_id=new.id, project_id=project)
+        sealed = replace(new, sealed=self._sealer.seal(values, new.id), worker_id=worker)
+        await self._tasks.admit([sealed])
+        accepted = await self._store.transaction(lambda store: _accept(store, job, sealed))
+        if self._own is not None:
+            await self._own.deliver(new.id)
+        await self._tasks.hint()
+        return accepted
 
     async def get(self, ref: str) -> Job:
         """Raises NotFound."""
-        return await self._host.store.jobs.find(ref)
+        return await self._store.jobs.find(ref)
 
-    async def list(self, *, states: Collection[JobState] = ()) -> Sequence[Job]:
+    async def list(
+        self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
+    ) -> Sequence[Job]:
         """Newest first."""
-        return await self._host.store.jobs.list(states=states)
+        return await self._store.jobs.list(states=states, limit=limit, before=before)
 
     async def cancel(self, ref: str) -> Job:
-        """Ask it to end; its last event says when it has. Of a job that has ended nothing changes.
-
-        Raises Conflict for a job of another process."""
+        """Ask it to end; its last event says when it has. Of a job that has ended nothing changes."""
         job = await self.get(ref)
-        if JOB_LIFECYCLE.is_final(job.state):
-            return job
-        running = self._running.get(job.id)
-        if running is None:
-            raise Conflict(
-                f"The job {job.id} is carried out by another process.", hint="Interrupt that one (Ctrl-C)."
-            )
-        running.task.cancel()
+        if not JOB_LIFECYCLE.is_final(job.state) and job.task_id is not None:
+            await self._tasks.cancel_all([job.task_id])
+            await self._bus.publish(job_topic(job.id))
         return job
 
     async def events(self, job_id: str, *, after: int = 0) -> AsyncIterator[JobEvent]:
         """What has happened from the event after `after` on, then live, up to its end."""
-        offset, seq = 0, 0
-        ended: Job | None = None
-        while True:
-            batch, offset = await read_events(self.directory(job_id), offset)
-            for event in batch:
-                seq = event.seq
-                if seq > after:
-                    yield event
-                if event.kind == FINISHED:
-                    return
-            if batch:
-                continue
-            if ended is not None:
-                break
-            ended = await self._await_more(job_id, offset)
-        if seq + 1 > after:  # it was killed, or could not write its last words
-            yield JobEvent(seq + 1, ended.ended_at or ended.created_at, FINISHED, finished(ended))
+        seq = after
+        attempt, offset = -1, 0
+        async with self._bus.listen([job_topic(job_id)]) as hints:
+            while True:
+                job = await self._store.jobs.get(job_id)
+                if job.attempt != attempt:  # another worker may carry it out now, and write another file
+                    attempt, offset = job.attempt, 0
+                batch, offset = await self._read_events(job_id, offset)
+                for event in batch:
+                    if event.seq > seq:
+                        seq = event.seq
+                        yield event
+                    if event.kind == FINISHED:
+                        return
+                if batch:
+                    continue
+                if JOB_LIFECYCLE.is_final(job.state):
+                    break
+                await _heard(hints)
+        # It was killed, cancelled before it began, or could not write its last words.
+        yield JobEvent(seq + 1, job.ended_at or job.created_at, FINISHED, finished(job))
 
     async def wait(self, job_id: str) -> Job:
         """The job as it ended."""
-        running = self._running.get(job_id)
-        if running is not None:
-            await running.done.wait()
-            return await self.get(job_id)
-        async for _ in self.events(job_id):
-            continue
-        return await self.get(job_id)
+        async with self._bus.listen([job_topic(job_id)]) as hints:
+            while not JOB_LIFECYCLE.is_final((job := await self._store.jobs.get(job_id)).state):
+                await _heard(hints)
+        return job
+
+    async def logs(self, ref: str) -> Sequence[StepLog]:
+        """What its steps have written so far, in the order in which they began to write."""
+        job = await self.get(ref)
+        found = await self._files.list(job.id, f"{_LOGS}/")
+        return [StepLog(each.name.removeprefix(f"{_LOGS}/"), each.size_bytes) for each in found]
+
+    def read(self, job_id: str, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+        """A file that it wrote: ``logs/…``, an artifact's or the patch's path. Raises NotFound."""
+        return self._files.read(job_id, name, offset)
 
     def directory(self, job_id: str) -> Path:
-        """Where its events, logs, artifacts and patch are. Raises InvalidInput for what is no id."""
+        """Where a job of this host keeps its events, logs, artifacts and patch. Raises InvalidInput for what
+        is no id."""
         return self._root / check_id(job_id, JOB)
 
     async def delete(self, ref: str) -> None:
         """Remove a job that has ended, with all that it brought back. Raises Conflict if it has not."""
         job = await self.get(ref)
-        if not JOB_LIFECYCLE.is_final(job.state) or job.id in self._running:
+        if not JOB_LIFECYCLE.is_final(job.state):
             raise Conflict(f"The job {job.id} is {job.state}.", hint="Cancel it first.")
-        await self._host.store.jobs.remove(job.id)
-        await asyncio.to_thread(shutil.rmtree, self.directory(job.id), ignore_errors=True)
+        await self._store.jobs.remove(job.id)
+        await self._files.remove(job.id)
 
-    async def close(self) -> None:
-        """Take no more jobs, cancel those that run, and wait until their VMs are gone."""
-        self._closing = True
-        running = tuple(self._running.values())
-        for each in running:
-            each.task.cancel()
-        await asyncio.gather(*(each.task for each in running), return_exceptions=True)
-
-    async def _begin(self, job: Job, secrets: Mapping[str, str]) -> None:
-        await self._host.store.jobs.add(job)
-        limit = self._host.settings.job_log_mib << 20
-        forms = patterns(secrets.values())
-        journal = FileJournal(self.directory(job.id), self._host.clock, limit, forms)
-        done = asyncio.Event()
-        task = self._group.create_task(self._carry_out(job, secrets, journal, done), name=job.id)
-        self._running[job.id] = _Running(journal, task, done)
-        await asyncio.sleep(0)  # lets it begin: a task that is cancelled before that does nothing at all
-
-    async def _carry_out(
-        self, job: Job, secrets: Mapping[str, str], journal: FileJournal, done: asyncio.Event
-    ) -> None:
-        """The task of one job: whatever happens, it ends with a row that says how."""
+    async def _read_events(self, job_id: str, offset: int) -> tuple[Sequence[JobEvent], int]:
+        data = bytearray()
         try:
-            async with journal.writing():
-                ended = await self._run(job, secrets, journal)
-                await journal.flush()
-                ended = await finish(self._save_end(ended))
-                journal.emit(FINISHED, **finished(ended))
-        except Exception:
-            log.exception("The job %s could not be recorded.", job.id)
-        finally:
-            self._running.pop(job.id, None)
-            done.set()
-
-    async def _run(self, job: Job, secrets: Mapping[str, str], journal: FileJournal) -> Job:
-        last = job
-
-        async def save(changed: Job) -> Job:
-            nonlocal last
-            last = changed
-            return await self._host.store.jobs.save(changed)
-
-        try:
-            async with self._slots:
-                started = replace(job, state=JobState.RUNNING, started_at=self._host.clock.now())
-                return await self._runner.run(await save(started), secrets, journal, save)
-        except asyncio.CancelledError:
-            return replace(last, state=JobState.CANCELLED, error=_SHUT_DOWN if self._closing else "")
-        except AetheriumError as error:
-            return replace(last, state=JobState.FAILED, error_code=error.code, error=str(error))
-        except Exception:
-            log.exception("The job %s failed by a defect.", job.id)
-            return replace(
-                last,
-                state=JobState.FAILED,
-                error_code="internal",
-                error="Aetherium failed; its log says how.",
-            )
-
-    async def _save_end(self, job: Job) -> Job:
-        ended = replace(job, ended_at=self._host.clock.now())
-        try:
-            return await self._host.store.jobs.save(ended)
-        except (InvalidTransition, NotFound) as error:
-            log.warning("The end of the job %s was recorded by somebody else: %s", job.id, error)
-            return ended
-
-    async def _await_more(self, job_id: str, offset: int) -> Job | None:
-        """Wait until there may be more events than up to `offset`. The job, once there will be none."""
-        running = self._running.get(job_id)
-        if running is None:
-            job = await self._host.store.jobs.get(job_id)
-            if JOB_LIFECYCLE.is_final(job.state):
-                return job
-            await self._host.clock.sleep(_POLL_S)
-            return None
-        more = asyncio.ensure_future(running.journal.beyond(offset))
-        end = asyncio.ensure_future(running.done.wait())
-        try:
-            await asyncio.wait({more, end}, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            more.cancel()
-            end.cancel()
-            await asyncio.gather(more, end, return_exceptions=True)
-        return None
+            async for piece in self._files.read(job_id, EVENTS, offset):
+                data += piece
+                if len(data) > 1 << 20:
+                    break
+        except (NotFound, Unavailable):  # it has not begun, or its worker is lost
+            return (), offset
+        return parse_events(bytes(data), offset)
 
 
-def finished(job: Job) -> dict[str, object]:
-    """The data of a job's last event."""
-    return {
-        "state": str(job.state),
-        "exit_code": job.exit_code,
-        "error_code": job.error_code,
-        "error": job.error,
-    }
+async def _accept(store: Store, job: Job, new: NewTask) -> Job:
+    task = (await store.tasks.accept([new]))[0]
+    if task.id != new.id:  # the key was used before
+        return await store.jobs.get(str(task.spec.payload["job_id"]))
+    await store.jobs.add(job)
+    return job
+
+
+def _task(job: Job, *, private: bool) -> TaskSpec:
+    """The task that carries a job out. Its own timeout is the runner's, who brings back what there is."""
+    spec = job.spec
+    return TaskSpec(
+        type=JOB_RUN,
+        payload={"job_id": job.id},
+        demand=Demand(
+            vcpus=spec.resources.vcpus,
+            memory_mib=spec.resources.memory_mib,
+            driver=spec.driver,
+            image=spec.image,
+        ),
+        # A command that is its own platform has no other worker to try it on.
+        retry=Retry(max_attempts=1) if private else Retry(max_attempts=spec.attempts),
+        priority=spec.priority,
+        labels=spec.labels,
+    )
+
+
+async def _heard(hints: AsyncIterator[tuple[str, str]]) -> None:
+    try:
+        async with asyncio.timeout(_LOOK_S):
+            await anext(hints)
+    except TimeoutError:
+        return
 
 
 def _check(spec: JobSpec) -> None:

@@ -114,7 +114,7 @@ class TaskTypes:
 
     def payload(self, name: str, values: Mapping[str, object]) -> Any:
         """The payload as its dataclass. Raises InvalidInput."""
-        kind = self.get(name).payload
+        kind: Any = self.get(name).payload
         unknown = sorted(values.keys() - kind.__dataclass_fields__.keys())
         if unknown:
             raise InvalidInput(
@@ -133,10 +133,11 @@ class TaskTypes:
 
     def values(self, payload: Any) -> dict[str, object]:
         """The inverse of `payload`: JSON types."""
-        found: dict[str, object] = _adapter(type(payload)).dump_python(payload, mode="json")
+        kind: Any = type(payload)
+        found: dict[str, object] = _adapter(kind).dump_python(payload, mode="json")
         return found
 
 
 @cache
-def _adapter(kind: type[Any]) -> TypeAdapter[Any]:
+def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)

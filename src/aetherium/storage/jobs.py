@@ -91,6 +91,18 @@ class SqlJobs:
         result = await self._database.write(lambda c: c.execute(sa.delete(jobs).where(jobs.c.id == job_id)))
         return result.rowcount > 0
 
+    async def remove_of(self, task_ids: Collection[str]) -> Sequence[str]:
+        change = (
+            sa.delete(jobs)
+            .where(jobs.c.task_id.in_(sorted(task_ids)), jobs.c.state.not_in(_UNFINISHED))
+            .returning(jobs.c.id)
+        )
+        return await self._database.write(lambda c: _ids(c, change))
+
+
+async def _ids(connection: AsyncConnection, change: Any) -> Sequence[str]:
+    return (await connection.scalars(change)).all()
+
 
 async def reopen(connection: AsyncConnection, task_ids: Collection[str], *, ended: bool = False) -> None:
     """The tasks wait again, and so do their jobs, from the beginning.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -80,6 +80,14 @@ class WarmPools:
     def ready(self) -> int:
         """How many VMs wait, over all pools."""
         return sum(len(pool.ready) for pool in self._pools)
+
+    def waiting(self) -> Mapping[str, int]:
+        """How many VMs wait, by image digest."""
+        found: dict[str, int] = {}
+        for pool in self._pools:
+            if pool.ready:
+                found[pool.image_digest] = found.get(pool.image_digest, 0) + len(pool.ready)
+        return found
 
     def level(self) -> PoolLevel:
         """How full they are, over all; nothing is wanted where none are kept."""

@@ -2,8 +2,8 @@
 
 Rules:
 
-1. A row whose owner has died: the VM is deleted. A snapshot in the making or being deleted: removed. A job
-   that had not ended: ``failed``, with the error code ``interrupted``.
+1. A row whose owner has died: the VM is deleted. A snapshot in the making or being deleted: removed. The
+   attempts of a worker that was killed have failed: the task is tried again, or is dead (``worker_lost``).
 2. A VM that is ``stopping`` while nobody works on it: its stop is finished.
 3. A VM that is said to run or to be paused and whose process is gone: ``failed``, its executions ``lost``.
    One that is paused in fact and not in its row: whoever paused it, for a snapshot maybe, was killed, and it
@@ -21,14 +21,12 @@ import asyncio
 import logging
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 
 from aetherium.domain.errors import AetheriumError, InvalidTransition, NotFound
 from aetherium.domain.ids import JOB, is_id
 from aetherium.domain.ids import SNAPSHOT as SNAPSHOT_PREFIX
 from aetherium.domain.ids import VM as VM_PREFIX
-from aetherium.domain.jobs import JobState
 from aetherium.domain.vms import VM, VMState
 from aetherium.interfaces.drivers import Condition, VMDriver
 from aetherium.services.connections import handle_of
@@ -61,7 +59,7 @@ class Reconciler:
 
     async def reconcile(self) -> None:
         """Once. What cannot be set right now is logged and left to the next time."""
-        for step in (self._vms, self._strangers, self._jobs, self._snapshots_left, self._leftovers):
+        for step in (self._vms, self._strangers, self._workers, self._snapshots_left, self._leftovers):
             try:
                 await step()
             except AetheriumError as error:
@@ -138,22 +136,13 @@ class Reconciler:
         log.info("%s is on this host and in no row: it is removed.", vm_id)
         await driver.delete(vm_id)
 
-    async def _jobs(self) -> None:
-        for job in await self._host.store.jobs.list(states=(JobState.PENDING, JobState.RUNNING)):
-            if job.owner is None or self._owners.living(job.owner):
-                continue
-            try:
-                await self._host.store.jobs.save(
-                    replace(
-                        job,
-                        state=JobState.FAILED,
-                        ended_at=self._host.clock.now(),
-                        error_code="interrupted",
-                        error="The process that carried it out has ended.",
-                    )
-                )
-            except (NotFound, InvalidTransition):
-                continue  # another process was faster
+    async def _workers(self) -> None:
+        """Commands that were their own platform and were killed, and workers that are lost otherwise."""
+        for worker in await self._host.store.workers.list(private=True):
+            if worker.info.private and not self._owners.living(worker.info.name):
+                log.info("The command %s was killed: its tasks have failed.", worker.info.name)
+                await self._host.store.workers.stop(worker.id, worker.incarnation)
+        await self._host.store.workers.lose()
 
     async def _snapshots_left(self) -> None:
         rows = await self._host.store.snapshots.list()

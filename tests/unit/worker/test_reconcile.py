@@ -14,8 +14,11 @@ from aetherium.domain.errors import NotFound
 from aetherium.domain.executions import ExecutionSpec, ExecutionState
 from aetherium.domain.ids import new_id
 from aetherium.domain.jobs import Job, JobSpec, JobState, JobStep
+from aetherium.domain.tasks import Retry, TaskSpec, TaskState
 from aetherium.domain.vms import VM, VMSpec, VMState
+from aetherium.domain.workers import WorkerInfo
 from aetherium.interfaces.drivers import Condition, Launch
+from aetherium.interfaces.store import NewTask
 from aetherium.services.connections import handle_of
 from tests.fixtures.platform import data_dir, fake_platform
 from tests.fixtures.waiting import eventually
@@ -163,19 +166,30 @@ def present(data_dir: Path, names: list[str]) -> list[str]:
     return [name for name in names if (data_dir / name).exists()]
 
 
-async def test_the_job_of_a_dead_owner_has_failed(data_dir: Path) -> None:
+async def test_the_jobs_of_a_command_that_was_killed_have_failed(data_dir: Path) -> None:
     async with fake_platform(data_dir, background=False) as platform:
-        spec, now = JobSpec((JobStep("a", run="x"),)), platform.host.clock.now()
-        jobs = {
-            owner: Job(new_id("job"), spec, JobState.RUNNING, now, owner=owner)
-            for owner in (DEAD, platform.host.owner, None)
-        }
-        for job in jobs.values():
-            await platform.host.store.jobs.add(job)
+        store, now = platform.host.store, platform.host.clock.now()
+        jobs = {}
+        for owner in (DEAD, platform.host.owner):
+            worker = await store.workers.register(
+                WorkerInfo(new_id("wkr"), owner, private=True), lease_s=60.0
+            )
+            for begun in (True, False):
+                job = Job(new_id("job"), JobSpec((JobStep("a", run="x"),)), JobState.PENDING, now)
+                spec = TaskSpec("job.run", {"job_id": job.id}, retry=Retry(max_attempts=1))
+                new = NewTask(new_id("task"), "default", spec, worker_id=worker.id)
+                await store.tasks.accept([new])
+                await store.jobs.add(replace(job, task_id=new.id))
+                if begun:
+                    await store.tasks.claim([(new.id, 1)], worker.id, worker.incarnation)
+                jobs[owner, begun] = (job.id, new.id)
         await platform.reconciler.reconcile()
-        found = {job.owner: job for job in await platform.host.store.jobs.list()}
-        assert (found[DEAD].state, found[DEAD].error_code) == (JobState.FAILED, "interrupted")
-        assert found[platform.host.owner].state is found[None].state is JobState.RUNNING
+        for begun in (True, False):
+            job = await store.jobs.get(jobs[DEAD, begun][0])
+            assert (job.state, job.error_code) == (JobState.FAILED, "worker_lost")
+            assert (await store.tasks.get(jobs[DEAD, begun][1])).state is TaskState.DEAD
+            assert (await store.jobs.get(jobs[platform.host.owner, begun][0])).state is JobState.PENDING
+        assert [each.info.name for each in await store.workers.list(private=True)] == [platform.host.owner]
 
 
 async def test_two_processes_reconcile_at_once(data_dir: Path) -> None:

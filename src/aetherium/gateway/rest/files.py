@@ -16,26 +16,13 @@ from aetherium.domain.guest import FileStat
 from aetherium.gateway import wire
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import StreamResponse, ndjson
+from aetherium.gateway.streams import StreamResponse, ndjson, primed
 
 router = APIRouter(prefix="/vms/{ref}/files", tags=["files"])
 
 _BYTES = "application/octet-stream"
 _TAR = "application/x-tar"
 Patterns = Annotated[list[str] | None, Query(description="Globs relative to the path.")]
-
-
-async def _primed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same stream, of which the first piece is there: what is wrong with the path is known by now."""
-    first = await anext(pieces, b"")
-
-    async def whole() -> AsyncIterator[bytes]:
-        if first:
-            yield first
-        async for piece in pieces:
-            yield piece
-
-    return whole()
 
 
 @router.get("", response_model=list[FileStat])
@@ -66,7 +53,7 @@ async def read(
     @asynccontextmanager
     async def source() -> AsyncIterator[AsyncIterator[bytes]]:
         async with platform.vms.guest(ref) as guest:
-            yield await _primed(guest.read(path, offset=offset, length=length))
+            yield await primed(guest.read(path, offset=offset, length=length))
 
     return StreamResponse(source, drain, media_type=_BYTES)
 
@@ -101,7 +88,7 @@ async def archive_out(
     @asynccontextmanager
     async def source() -> AsyncIterator[AsyncIterator[bytes]]:
         async with platform.vms.guest(ref) as guest:
-            yield await _primed(guest.archive_out(path, include=include or (), exclude=exclude or ()))
+            yield await primed(guest.archive_out(path, include=include or (), exclude=exclude or ()))
 
     return StreamResponse(source, drain, media_type=_TAR)
 

@@ -2,32 +2,30 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from aetherium.domain.errors import NotFound
 from aetherium.domain.jobs import Job, JobState, StepLog
 from aetherium.gateway import wire
-from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import Drain, StreamResponse, ndjson
+from aetherium.gateway.streams import Drain, StreamResponse, ndjson, primed
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
-_PIECE = 256 * 1024
-_LOGS = "logs"
-
 
 @router.post("", status_code=201, response_model=Job)
-async def submit(body: bodies.JobBody, platform: PlatformDep) -> Response:
+async def submit(
+    body: bodies.JobBody, platform: PlatformDep, idempotency_key: Annotated[str, Header()] = ""
+) -> Response:
     """Start a job; answers at once. Its events tell how it goes."""
-    return wire.reply(await platform.jobs.submit(body.spec, secrets=body.secrets), 201)
+    job = await platform.jobs.submit(body.spec, secrets=body.secrets, idempotency_key=idempotency_key)
+    return wire.reply(job, 201)
 
 
 @router.get("", response_model=list[Job])
@@ -82,8 +80,7 @@ async def events(
 @router.get("/{ref}/logs", response_model=list[StepLog])
 async def logs(ref: str, platform: PlatformDep) -> Response:
     """The logs that the job's steps have written so far, in the order in which they began to write."""
-    job = await platform.jobs.get(ref)
-    found = await asyncio.to_thread(_logs, platform.jobs.directory(job.id))
+    found = await platform.jobs.logs(ref)
     return Response(b"[%s]" % b",".join(map(wire.dump_json, found)), media_type="application/json")
 
 
@@ -91,11 +88,10 @@ async def logs(ref: str, platform: PlatformDep) -> Response:
 async def log(ref: str, name: str, platform: PlatformDep, drain: DrainDep) -> Response:
     """What one step has written so far, stdout and stderr as they came; `name` as listed."""
     job = await platform.jobs.get(ref)
-    directory = platform.jobs.directory(job.id)
-    found = [item.name for item in await asyncio.to_thread(_logs, directory)]
+    found = [item.name for item in await platform.jobs.logs(job.id)]
     if name not in found:
         raise NotFound("log", name, hint=f"The job has: {', '.join(found) or 'none'}.")
-    return _file(directory, f"{_LOGS}/{name}", "text/plain; charset=utf-8", drain)
+    return _file(platform, job, f"logs/{name}", "text/plain; charset=utf-8", drain)
 
 
 @router.get("/{ref}/patch")
@@ -106,7 +102,7 @@ async def patch(ref: str, platform: PlatformDep, drain: DrainDep, *, delta: bool
     path = "" if job.patch is None else job.patch.delta if delta else job.patch.path
     if not path:
         raise NotFound("patch of the job", ref, hint="The job changed nothing, or has not got that far.")
-    return _file(platform.jobs.directory(job.id), path, "text/x-diff", drain)
+    return _file(platform, job, path, "text/x-diff", drain)
 
 
 @router.get("/{ref}/artifacts/{name:path}")
@@ -115,37 +111,15 @@ async def artifact(ref: str, name: str, platform: PlatformDep, drain: DrainDep) 
     job = await platform.jobs.get(ref)
     for item in job.artifacts:
         if name in (item.name, item.path):
-            return _file(platform.jobs.directory(job.id), item.path, item.media_type, drain)
+            return _file(platform, job, item.path, item.media_type, drain)
     raise NotFound(
         "artifact", name, hint=f"The job has: {', '.join(a.path for a in job.artifacts) or 'none'}."
     )
 
 
-def _logs(directory: Path) -> list[StepLog]:
-    try:
-        files = sorted((directory / _LOGS).iterdir())
-    except FileNotFoundError:  # it has not begun
-        return []
-    return [StepLog(file.name, file.stat().st_size) for file in files]
-
-
-def _file(directory: Path, name: str, media_type: str, drain: Drain) -> Response:
-    path = (directory / name).resolve()
-    if not path.is_relative_to(directory.resolve()):
-        raise NotFound("file", name)
-
+def _file(platform: Platform, job: Job, name: str, media_type: str, drain: Drain) -> Response:
     @asynccontextmanager
     async def source() -> AsyncIterator[AsyncIterator[bytes]]:
-        try:
-            file = await asyncio.to_thread(path.open, "rb")
-        except FileNotFoundError:
-            raise NotFound("file", name) from None
-        with file:
-
-            async def pieces() -> AsyncIterator[bytes]:
-                while piece := await asyncio.to_thread(file.read, _PIECE):
-                    yield piece
-
-            yield pieces()
+        yield await primed(platform.jobs.read(job.id, name))
 
     return StreamResponse(source, drain, media_type=media_type)

@@ -1,23 +1,20 @@
-"""The one place that names concrete classes: from settings to a platform that works."""
+"""A platform on one host: services, worker and orchestrator in one process, over SQLite."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from aetherium.channel.connector import Connector
-from aetherium.domain.errors import InvalidInput, Unavailable
-from aetherium.images.builder import DiskImageBuilder
-from aetherium.images.store import DiskImageStore
-from aetherium.interfaces.clock import Clock, SystemClock
-from aetherium.interfaces.drivers import Inspection, VMDriver
+from aetherium.bootstrap.parts import Parts, parts, private_directory
+from aetherium.bootstrap.working import Links, make_orchestrator, make_work, sealer
+from aetherium.bus.memory import open_memory_bus
+from aetherium.interfaces.drivers import Inspection
 from aetherium.interfaces.finishing import finish
-from aetherium.interfaces.guest import GuestConnector
-from aetherium.interfaces.images import ImageBuilder, ImageStore
 from aetherium.interfaces.store import Store
+from aetherium.orchestrator.orchestrator import Orchestrator
+from aetherium.queue.memory import open_memory_queue
 from aetherium.services.activity import Activity
 from aetherium.services.connections import Connections
 from aetherium.services.doctor import Doctor
@@ -25,6 +22,7 @@ from aetherium.services.drivers import Drivers
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host, record_end
 from aetherium.services.images import ImageService
+from aetherium.services.job_files import LocalJobFiles
 from aetherium.services.jobs import JobService
 from aetherium.services.journal import ExecutionJournal
 from aetherium.services.launching import Launcher
@@ -32,6 +30,8 @@ from aetherium.services.locks import FileLocks
 from aetherium.services.power import Power
 from aetherium.services.settling import Settler
 from aetherium.services.snapshots import SnapshotService
+from aetherium.services.task_types import TaskTypes
+from aetherium.services.tasks import TaskService
 from aetherium.services.vms import VMService
 from aetherium.services.warm import WarmSnapshots
 from aetherium.settings import Settings
@@ -42,6 +42,8 @@ from aetherium.worker.owners import Owners
 from aetherium.worker.pool import WarmPools
 from aetherium.worker.reaper import Reaper
 from aetherium.worker.reconcile import Reconciler
+from aetherium.worker.tasks.jobs import JobHandler
+from aetherium.worker.tasks.work import Work
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,32 +58,12 @@ class Platform:
     jobs: JobService
     doctor: Doctor
     host: Host
+    tasks: TaskService
     pools: WarmPools
     reaper: Reaper
     reconciler: Reconciler
-
-
-@dataclass(frozen=True, slots=True)
-class Parts:
-    """The adapters of a platform; tests put their own in."""
-
-    drivers: Sequence[VMDriver]
-    images: ImageStore
-    builder: ImageBuilder
-    connector: GuestConnector
-    clock: Clock
-
-
-def parts(settings: Settings) -> Parts:
-    """The adapters that the settings ask for. Raises InvalidInput for an unknown driver."""
-    images = DiskImageStore(settings.data_dir / "images")
-    return Parts(
-        drivers=[_driver(name, settings.data_dir) for name in settings.drivers],
-        images=images,
-        builder=DiskImageBuilder(images),
-        connector=Connector(),
-        clock=SystemClock(),
-    )
+    work: Work
+    orchestrator: Orchestrator
 
 
 @asynccontextmanager
@@ -97,21 +79,27 @@ async def open_platform(
     Raises InvalidInput (settings), Unavailable (the data directory), Conflict (a newer database).
     """
     used = adapters or parts(settings)
-    _private(settings.data_dir)
+    private_directory(settings.data_dir)
     owners = Owners(settings.data_dir / "owners")
     with owners.own() as owner:
         async with (
             open_store(settings.data_dir / "aetherium.db", used.clock) as store,
+            open_memory_queue() as queue,
+            open_memory_bus() as bus,
             tasks() as group,
         ):
+            types = TaskTypes()
+            links = Links(
+                store, queue, bus, types, TaskService(store, bus, types, used.clock), sealer(settings)
+            )
             host = _host(settings, used, store, owner, group)
-            platform = _platform(host, used, owners)
+            platform = _platform(host, used, owners, links, group, private=not background)
             await platform.reconciler.reconcile()
-            _begin(platform, group, background=background)
+            await _begin(platform, group, background=background)
             try:
                 yield platform
             finally:
-                await finish(_close(platform, group))
+                await finish(_close(platform, group, background=background))
 
 
 @asynccontextmanager
@@ -157,7 +145,9 @@ def _host(settings: Settings, used: Parts, store: Store, owner: str, group: Task
     )
 
 
-def _platform(host: Host, used: Parts, owners: Owners) -> Platform:
+def _platform(
+    host: Host, used: Parts, owners: Owners, links: Links, group: Tasks, *, private: bool
+) -> Platform:
     settings = host.settings
     launcher = Launcher(host)
     warm = WarmSnapshots(host, launcher, settings.data_dir / "warm")
@@ -167,90 +157,67 @@ def _platform(host: Host, used: Parts, owners: Owners) -> Platform:
     vms = VMService(host, launcher, warm, pools, power)
     executions = ExecutionService(host, vms, settler)
     snapshots = SnapshotService(host, vms, power)
+    root = settings.data_dir / "jobs"
     runner = VMJobRunner(vms, executions, host.images, settings, host.clock, host.owner)
+    work = make_work(
+        host,
+        links,
+        pools,
+        group,
+        jobs=JobHandler(host, runner, links.bus, root),
+        vms=vms,
+        executions=executions,
+        private=private,
+    )
+    files = LocalJobFiles(root)
     return Platform(
         settings=settings,
         vms=vms,
         executions=executions,
         snapshots=snapshots,
         images=ImageService(used.images, used.builder, host.store, warm),
-        jobs=JobService(host, runner, host.group),
+        jobs=JobService(
+            links.store,
+            links.tasks,
+            links.bus,
+            files,
+            links.sealer,
+            host.clock,
+            root,
+            own=work if private else None,
+        ),
         doctor=Doctor(settings, host.drivers, used.images),
         host=host,
+        tasks=links.tasks,
         pools=pools,
         reaper=Reaper(host, power, settler),
         reconciler=Reconciler(host, owners, power, snapshots, warm),
+        work=work,
+        orchestrator=make_orchestrator(settings, links, host.owner, files),
     )
 
 
-def _begin(platform: Platform, group: Tasks, *, background: bool) -> None:
+async def _begin(platform: Platform, group: Tasks, *, background: bool) -> None:
     group.loop("executions", platform.host.journal.run)
     group.loop("activity", platform.reaper.note)
     if background:
         group.loop("reaper", platform.reaper.run)
         group.loop("reconciliation", platform.reconciler.run)
         group.loop("pools", lambda: platform.pools.run(platform.vms))
+        await platform.work.begin()
+        group.loop("orchestrator", platform.orchestrator.run)
 
 
-async def _close(platform: Platform, group: Tasks) -> None:
-    """Nothing begins any more; what waited goes; what is known is written."""
-    await platform.jobs.close()
+async def _close(platform: Platform, group: Tasks, *, background: bool) -> None:
+    """Nothing begins any more; what ran is handed back, for the next one to go on with, or, in a command that
+    is its own platform, cancelled; what is known is written."""
+    if background:
+        await group.end("orchestrator")
+        await platform.work.end(0.0)
+    else:
+        await platform.work.abort()
     await group.end("pools", "reaper", "reconciliation", "activity", "executions")
     await platform.pools.drain()
     await platform.host.journal.flush()
     await platform.host.activity.flush()
     await platform.host.connections.close()
-
-
-def _qemu(root: Path) -> VMDriver:
-    from aetherium.drivers.qemu import QemuDriver
-
-    return QemuDriver(root)
-
-
-def _fake(root: Path) -> VMDriver:
-    from aetherium.drivers.fake import FakeDriver
-
-    return FakeDriver(root)
-
-
-# Name → what makes it, and its directory below the data directory. A driver owns all that lies in its own.
-_DRIVERS: Mapping[str, tuple[Callable[[Path], VMDriver], str]] = {
-    "qemu": (_qemu, "vms"),
-    "fake": (_fake, "fake"),
-}
-
-
-def _driver(name: str, data_dir: Path) -> VMDriver:
-    if name not in _DRIVERS:
-        raise InvalidInput(
-            f"The setting drivers has {name!r}, which is no driver.",
-            hint=f"There are: {', '.join(_DRIVERS)}.",
-            field="drivers",
-        )
-    make, directory = _DRIVERS[name]
-    return make(data_dir / directory)
-
-
-def _private(directory: Path) -> None:
-    """Make the data directory, which is nobody else's business.
-
-    One that others may write to is refused: they could put their files in our way, and to take a place like
-    /tmp for ourselves would be worse.
-    """
-    try:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        found = directory.stat()
-        if found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise InvalidInput(
-                f"Others own the data directory {directory}, or may write to it.",
-                hint=f"Choose another one (AETHERIUM_DATA_DIR), or: chmod 700 {directory}",
-                field="data_dir",
-            )
-        if found.st_mode & 0o077:
-            directory.chmod(0o700)
-    except OSError as error:
-        raise Unavailable(
-            f"The data directory {directory} cannot be used: {error.strerror}.",
-            hint="Choose another one with AETHERIUM_DATA_DIR.",
-        ) from error
