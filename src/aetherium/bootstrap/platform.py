@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +12,7 @@ from aetherium.bootstrap.working import Links, make_orchestrator, make_work, sea
 from aetherium.bus.memory import open_memory_bus
 from aetherium.interfaces.drivers import Inspection
 from aetherium.interfaces.finishing import finish
+from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.store import Store
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.memory import open_memory_queue
@@ -22,7 +23,7 @@ from aetherium.services.drivers import Drivers
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host, record_end
 from aetherium.services.images import ImageService
-from aetherium.services.job_files import LocalJobFiles
+from aetherium.services.job_files import LocalJobFiles, publish
 from aetherium.services.jobs import JobService
 from aetherium.services.journal import ExecutionJournal
 from aetherium.services.launching import Launcher
@@ -42,7 +43,7 @@ from aetherium.worker.owners import Owners
 from aetherium.worker.pool import WarmPools
 from aetherium.worker.reaper import Reaper
 from aetherium.worker.reconcile import Reconciler
-from aetherium.worker.tasks.jobs import JobHandler
+from aetherium.worker.tasks.jobs import JobHandler, Publish
 from aetherium.worker.tasks.work import Work
 
 
@@ -66,6 +67,18 @@ class Platform:
     orchestrator: Orchestrator
 
 
+@dataclass(frozen=True, slots=True)
+class Shared:
+    """What a worker of a cluster has beside a host's own things.
+
+    Args:
+        address: where its gRPC service listens, once it does.
+    """
+
+    objects: ObjectStore
+    address: Callable[[], str]
+
+
 @asynccontextmanager
 async def open_platform(
     settings: Settings, *, background: bool, adapters: Parts | None = None
@@ -80,26 +93,38 @@ async def open_platform(
     """
     used = adapters or parts(settings)
     private_directory(settings.data_dir)
+    async with (
+        open_store(settings.data_dir / "aetherium.db", used.clock) as store,
+        open_memory_queue() as queue,
+        open_memory_bus() as bus,
+    ):
+        types = TaskTypes()
+        service = TaskService(store, bus, types, used.clock)
+        links = Links(store, queue, bus, types, service, sealer(settings))
+        async with open_host(settings, used, links, background=background) as platform:
+            yield platform
+
+
+@asynccontextmanager
+async def open_host(
+    settings: Settings, used: Parts, links: Links, *, background: bool, shared: Shared | None = None
+) -> AsyncIterator[Platform]:
+    """The services of one host over a store and a queue.
+
+    Args:
+        shared: this host is a worker of a cluster.
+    """
     owners = Owners(settings.data_dir / "owners")
     with owners.own() as owner:
-        async with (
-            open_store(settings.data_dir / "aetherium.db", used.clock) as store,
-            open_memory_queue() as queue,
-            open_memory_bus() as bus,
-            tasks() as group,
-        ):
-            types = TaskTypes()
-            links = Links(
-                store, queue, bus, types, TaskService(store, bus, types, used.clock), sealer(settings)
-            )
-            host = _host(settings, used, store, owner, group)
-            platform = _platform(host, used, owners, links, group, private=not background)
+        async with tasks() as group:
+            host = _host(settings, used, links.store, owner, group)
+            platform = _platform(host, used, owners, links, group, private=not background, shared=shared)
             await platform.reconciler.reconcile()
-            await _begin(platform, group, background=background)
+            await _begin(platform, group, background=background, shared=shared)
             try:
                 yield platform
             finally:
-                await finish(_close(platform, group, background=background))
+                await finish(_close(platform, group, background=background, shared=shared))
 
 
 @asynccontextmanager
@@ -146,7 +171,14 @@ def _host(settings: Settings, used: Parts, store: Store, owner: str, group: Task
 
 
 def _platform(
-    host: Host, used: Parts, owners: Owners, links: Links, group: Tasks, *, private: bool
+    host: Host,
+    used: Parts,
+    owners: Owners,
+    links: Links,
+    group: Tasks,
+    *,
+    private: bool,
+    shared: Shared | None,
 ) -> Platform:
     settings = host.settings
     launcher = Launcher(host)
@@ -158,16 +190,18 @@ def _platform(
     executions = ExecutionService(host, vms, settler)
     snapshots = SnapshotService(host, vms, power)
     root = settings.data_dir / "jobs"
-    runner = VMJobRunner(vms, executions, host.images, settings, host.clock, host.owner)
+    objects = None if shared is None else shared.objects
+    runner = VMJobRunner(vms, executions, host.images, settings, host.clock, host.owner, objects=objects)
     work = make_work(
         host,
         links,
         pools,
         group,
-        jobs=JobHandler(host, runner, links.bus, root),
+        jobs=JobHandler(host, runner, links.bus, root, None if objects is None else _publisher(objects)),
         vms=vms,
         executions=executions,
         private=private,
+        address=(lambda: "") if shared is None else shared.address,
     )
     files = LocalJobFiles(root)
     return Platform(
@@ -197,23 +231,31 @@ def _platform(
     )
 
 
-async def _begin(platform: Platform, group: Tasks, *, background: bool) -> None:
+def _publisher(objects: ObjectStore) -> Publish:
+    async def published(directory: Path, job_id: str) -> None:
+        await publish(objects, directory, job_id)
+
+    return published
+
+
+async def _begin(platform: Platform, group: Tasks, *, background: bool, shared: Shared | None) -> None:
     group.loop("executions", platform.host.journal.run)
     group.loop("activity", platform.reaper.note)
     if background:
         group.loop("reaper", platform.reaper.run)
         group.loop("reconciliation", platform.reconciler.run)
         group.loop("pools", lambda: platform.pools.run(platform.vms))
-        await platform.work.begin()
-        group.loop("orchestrator", platform.orchestrator.run)
+        if shared is None:
+            await platform.work.begin()
+            group.loop("orchestrator", platform.orchestrator.run)
 
 
-async def _close(platform: Platform, group: Tasks, *, background: bool) -> None:
-    """Nothing begins any more; what ran is handed back, for the next one to go on with, or, in a command that
-    is its own platform, cancelled; what is known is written."""
+async def _close(platform: Platform, group: Tasks, *, background: bool, shared: Shared | None) -> None:
+    """Nothing begins any more; what ran is finished or handed back, for another one to go on with, or, in a
+    command that is its own platform, cancelled; what is known is written."""
     if background:
         await group.end("orchestrator")
-        await platform.work.end(0.0)
+        await platform.work.end(0.0 if shared is None else platform.settings.worker_grace_s)
     else:
         await platform.work.abort()
     await group.end("pools", "reaper", "reconciliation", "activity", "executions")

@@ -20,6 +20,8 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "image": ("aetherium.cli.image", "What VMs boot: build, import, list, remove."),
     "snapshot": ("aetherium.cli.snapshot", "Snapshots of VMs: list, remove."),
     "doctor": ("aetherium.cli.doctor", "What works on this host, what does not, and what to do about it."),
+    "gateway": ("aetherium.cli.gateway", "A process of a cluster: serves the API."),
+    "orchestrator": ("aetherium.cli.orchestrator", "A process of a cluster: decides what runs where."),
     "up": ("aetherium.cli.up", "Serve the platform for other commands and programs."),
     "db": ("aetherium.cli.db", "The database's schema: show, upgrade, downgrade, check."),
     "version": ("aetherium.cli.version", "Versions of this command and of the platform that serves it."),

@@ -107,8 +107,25 @@ class ArchiveSource:
     kind: Literal["archive"] = "archive"
 
 
+@dataclass(frozen=True, slots=True)
+class PackedSource:
+    """A source that was packed where it was submitted; it lies with the files of its job. Only the platform
+    makes one.
+
+    Args:
+        commit: that it was at; empty: none.
+        clean: its files are exactly those of the commit.
+        warnings: what stayed behind, and why.
+    """
+
+    commit: str = ""
+    clean: bool = False
+    warnings: tuple[str, ...] = ()
+    kind: Literal["packed"] = "packed"
+
+
 # `kind` tells them apart where they are written down as JSON.
-JobSource = GitSource | DirectorySource | BundleSource | ArchiveSource
+JobSource = GitSource | DirectorySource | BundleSource | ArchiveSource | PackedSource
 
 
 class StepCondition(StrEnum):

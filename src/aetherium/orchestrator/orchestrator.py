@@ -60,6 +60,11 @@ class Orchestrator:
         self._wake = asyncio.Event()
 
     @property
+    def holder(self) -> str:
+        """The name of this process."""
+        return self._holder
+
+    @property
     def wake(self) -> asyncio.Event:
         """Set it to make a leader in this process look at once."""
         return self._wake

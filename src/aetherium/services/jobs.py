@@ -10,7 +10,15 @@ from typing import Protocol
 
 from aetherium.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from aetherium.domain.ids import JOB, check_id, new_id
-from aetherium.domain.jobs import JOB_LIFECYCLE, Job, JobEvent, JobSpec, JobState, StepLog
+from aetherium.domain.jobs import (
+    JOB_LIFECYCLE,
+    Job,
+    JobEvent,
+    JobSpec,
+    JobState,
+    PackedSource,
+    StepLog,
+)
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import Demand, Retry, TaskSpec
 from aetherium.domain.vms import VMSpec
@@ -27,7 +35,8 @@ from aetherium.services.tasks import TaskService
 _LOOK_S = 0.5
 _LOGS = "logs"
 
-Prepare = Callable[[JobSpec], Awaitable[JobSpec]]
+# (job, spec) → the same job with a source that its worker can reach.
+Prepare = Callable[[str, JobSpec], Awaitable[JobSpec]]
 
 
 def job_topic(job_id: str) -> str:
@@ -35,7 +44,7 @@ def job_topic(job_id: str) -> str:
     return f"job.{job_id}"
 
 
-async def as_it_is(spec: JobSpec) -> JobSpec:
+async def as_it_is(_: str, spec: JobSpec) -> JobSpec:
     """For an installation of one host: its worker finds the source where the submitter sees it."""
     return spec
 
@@ -101,7 +110,7 @@ class JobService:
         """
         _check(spec)
         values = _checked_secrets(spec, secrets or {})
-        job = Job(new_id(JOB), await self._prepare(spec), JobState.PENDING, self._clock.now())
+        job = Job(new_id(JOB), spec, JobState.PENDING, self._clock.now())
         worker = None if self._own is None else await self._own.begin()
         new = self._tasks.prepare(
             _task(job, private=worker is not None), project=project, idempotency_key=idempotency_key
@@ -109,7 +118,7 @@ class JobService:
         job = replace(job, task_id=new.id, project_id=project)
         sealed = replace(new, sealed=self._sealer.seal(values, new.id), worker_id=worker)
         await self._tasks.admit([sealed])
-        accepted = await self._store.transaction(lambda store: _accept(store, job, sealed))
+        accepted = await self._record(job, sealed)
         if self._own is not None:
             await self._own.deliver(new.id)
         await self._tasks.hint()
@@ -187,6 +196,17 @@ class JobService:
         await self._store.jobs.remove(job.id)
         await self._files.remove(job.id)
 
+    async def _record(self, job: Job, new: NewTask) -> Job:
+        try:
+            ready = replace(job, spec=await self._prepare(job.id, job.spec))
+            accepted = await self._store.transaction(lambda store: _accept(store, ready, new))
+        except BaseException:
+            await asyncio.shield(self._files.remove(job.id))
+            raise
+        if accepted.id != job.id:
+            await self._files.remove(job.id)
+        return accepted
+
     async def _read_events(self, job_id: str, offset: int) -> tuple[Sequence[JobEvent], int]:
         data = bytearray()
         try:
@@ -236,6 +256,8 @@ async def _heard(hints: AsyncIterator[tuple[str, str]]) -> None:
 
 def _check(spec: JobSpec) -> None:
     """Refuse what job files cannot hold but other callers can send."""
+    if isinstance(spec.source, PackedSource):
+        raise InvalidInput("A packed source cannot be submitted.", hint="Name what to pack.", field="source")
     if not spec.workdir.startswith("/") or spec.workdir.rstrip("/") == "":
         raise InvalidInput(
             f"The workdir is {spec.workdir!r}.", hint="Give an absolute path below the root.", field="workdir"

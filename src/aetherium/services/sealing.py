@@ -1,8 +1,8 @@
 """Secrets of a task on their way to its worker: sealed, so that the database holds nothing readable.
 
 AES-256-GCM (NIST SP 800-38D) under the installation's master key: one byte of version, 12 random bytes of
-nonce, then the ciphertext with its tag. The task's id is bound in as additional data, so a sealed value cannot
-be moved to another row.
+nonce, then the ciphertext with its tag. The task's id is bound in as additional data, so a sealed value
+cannot be moved to another row.
 """
 
 from __future__ import annotations

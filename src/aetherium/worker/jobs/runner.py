@@ -20,12 +20,13 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
 from aetherium.domain.errors import AetheriumError, GuestError, NotFound
-from aetherium.domain.jobs import Job, JobState, PhaseTiming, StepOutcome, StepResult
+from aetherium.domain.jobs import Job, JobState, PackedSource, PhaseTiming, StepOutcome, StepResult
 from aetherium.domain.vms import VMSpec
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.jobs import JobJournal, JobRunner, SaveJob
+from aetherium.interfaces.objects import ObjectStore
 from aetherium.services.executions import ExecutionService
 from aetherium.services.vms import VMService
 from aetherium.settings import Settings
@@ -33,6 +34,7 @@ from aetherium.worker.jobs.patch import Patches
 from aetherium.worker.jobs.results import Results
 from aetherium.worker.jobs.sources.delivery import Delivery
 from aetherium.worker.jobs.sources.opening import open_source
+from aetherium.worker.jobs.sources.packed import open_packed
 from aetherium.worker.jobs.steps import StepRunner
 
 log = logging.getLogger(__name__)
@@ -47,6 +49,7 @@ class VMJobRunner:
     Args:
         owner: this process: its VMs do not outlive it.
         private: directory of the guest in which the patch is prepared.
+        objects: where packed sources are; None: this host is the only one.
     """
 
     vms: VMService
@@ -56,6 +59,7 @@ class VMJobRunner:
     clock: Clock
     owner: str
     private: str = "/var/tmp"  # noqa: S108 - of the guest: root's directory in it is made before any step
+    objects: ObjectStore | None = None
 
     async def run(self, job: Job, secrets: Mapping[str, str], journal: JobJournal, save: SaveJob) -> Job:
         """See JobRunner."""
@@ -146,7 +150,10 @@ class _Carrying:
             return None
         async with self._phase("source"):
             await asyncio.to_thread(self._scratch.mkdir, mode=0o700, parents=True)
-            delivery = await open_source(source, self._scratch, self._host.settings.source_mib << 20)
+            if isinstance(source, PackedSource) and self._host.objects is not None:
+                delivery = open_packed(source, self._host.objects, self._job.id)
+            else:
+                delivery = await open_source(source, self._scratch, self._host.settings.source_mib << 20)
         self._warn(*delivery.warnings)
         return delivery
 

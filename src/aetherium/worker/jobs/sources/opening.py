@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from aetherium.domain.jobs import ArchiveSource, BundleSource, DirectorySource, GitSource, JobSource
+from aetherium.domain.errors import InvalidInput
+from aetherium.domain.jobs import (
+    ArchiveSource,
+    BundleSource,
+    DirectorySource,
+    GitSource,
+    JobSource,
+    PackedSource,
+)
 from aetherium.worker.jobs.sources.archive import open_archive
 from aetherium.worker.jobs.sources.bundle import open_bundle
 from aetherium.worker.jobs.sources.delivery import Delivery
@@ -30,4 +38,6 @@ async def open_source(source: JobSource, scratch: Path, max_bytes: int) -> Deliv
             found = await open_bundle(source, scratch, limits)
         case ArchiveSource():
             found = await open_archive(source)
+        case PackedSource():
+            raise InvalidInput("A packed source belongs to the job that it was packed for.", field="source")
     return replace(found, pieces=limited(found.pieces, max_bytes, "The source"))

@@ -1,0 +1,233 @@
+"""A cluster's processes: gateways, orchestrators, workers, over PostgreSQL, Redis and an object store."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from pydantic import SecretStr
+
+from aetherium.bootstrap.parts import Parts, parts, private_directory
+from aetherium.bootstrap.platform import Platform, Shared, open_host
+from aetherium.bootstrap.working import Links, make_orchestrator, sealer, worker_id
+from aetherium.bus.redis import open_redis_bus
+from aetherium.domain.errors import InvalidInput, Unavailable
+from aetherium.domain.ids import new_id
+from aetherium.domain.jobs import JobSpec
+from aetherium.domain.workers import PRESENT
+from aetherium.gateway.remote.channels import Channels
+from aetherium.gateway.remote.executions import RemoteExecutions
+from aetherium.gateway.remote.platform import RemotePlatform, remote_platform
+from aetherium.gateway.remote.snapshots import RemoteSnapshots
+from aetherium.gateway.remote.vms import RemoteVMs
+from aetherium.images.shared import SharedImageStore
+from aetherium.images.store import DiskImageStore
+from aetherium.images.transfer import push
+from aetherium.interfaces.clock import SystemClock
+from aetherium.interfaces.objects import ObjectStore
+from aetherium.interfaces.pool import NoPool
+from aetherium.interfaces.store import Store
+from aetherium.objects.opening import open_objects
+from aetherium.objects.s3 import S3Access
+from aetherium.orchestrator.orchestrator import Orchestrator
+from aetherium.queue.redis import open_redis_queue
+from aetherium.services.cluster_vms import VMMaker
+from aetherium.services.doctor import Doctor
+from aetherium.services.drivers import Drivers
+from aetherium.services.job_files import LocalJobFiles, SharedJobFiles
+from aetherium.services.jobs import JobService, Prepare
+from aetherium.services.shared_images import SharedImageService
+from aetherium.services.task_types import TaskTypes
+from aetherium.services.tasks import TaskService
+from aetherium.settings import Settings
+from aetherium.storage.store import open_store
+from aetherium.worker.grpc.server import serve_worker
+from aetherium.worker.jobs.sources.packed import pack
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterPlatform:
+    """The services of a gateway of a cluster."""
+
+    settings: Settings
+    vms: RemoteVMs
+    executions: RemoteExecutions
+    snapshots: RemoteSnapshots
+    images: SharedImageService
+    jobs: JobService
+    tasks: TaskService
+    doctor: Doctor
+    pools: NoPool
+
+
+def _needed(settings: Settings, name: str, what: str) -> str:
+    value = getattr(settings, name)
+    if value is None:
+        raise InvalidInput(
+            f"The setting {name} is missing: {what}.",
+            hint=f"Set AETHERIUM_{name.upper()}, or name a file in AETHERIUM_{name.upper()}_FILE.",
+            field=name,
+        )
+    return value.get_secret_value() if isinstance(value, SecretStr) else str(value)
+
+
+def _objects(settings: Settings) -> ObjectStore:
+    access = S3Access(
+        endpoint=settings.objects_endpoint or "",
+        region=settings.objects_region,
+        access_key_id=settings.objects_key_id,
+        secret_access_key=settings.objects_secret,
+    )
+    return open_objects(_needed(settings, "objects_url", "all hosts share an object store"), access)
+
+
+@asynccontextmanager
+async def _links(settings: Settings, worker: str | None) -> AsyncIterator[Links]:
+    """Connections to what a cluster shares."""
+    private_directory(settings.data_dir)
+    _needed(settings, "master_key", "all processes of a cluster share it")
+    database = _needed(settings, "database_url", "a cluster keeps its state in PostgreSQL")
+    redis = _needed(settings, "redis_url", "a cluster's tickets and hints go over Redis")
+    clock = SystemClock()
+    async with (
+        open_store(database, clock, worker_id=worker) as store,
+        open_redis_queue(redis) as queue,
+        open_redis_bus(redis) as bus,
+    ):
+        types = TaskTypes()
+        yield Links(store, queue, bus, types, TaskService(store, bus, types, clock), sealer(settings))
+
+
+@asynccontextmanager
+async def open_worker(settings: Settings, adapters: Parts | None = None) -> AsyncIterator[Platform]:
+    """A worker; it takes tasks from when the block is entered on. At its end it is drained."""
+    token = _needed(settings, "cluster_token", "gateways and workers know one another by it")
+    objects = _objects(settings)
+    used = adapters or parts(settings)
+    if isinstance(used.images, DiskImageStore):
+        used = replace(used, images=SharedImageStore(used.images, objects))
+    private_directory(settings.data_dir)
+    bound = ""
+    shared = Shared(objects, lambda: bound)
+    files = LocalJobFiles(settings.data_dir / "jobs")
+    async with (
+        _links(settings, worker_id(settings.data_dir)) as links,
+        open_host(settings, used, links, background=True, shared=shared) as platform,
+        serve_worker(platform, files, settings.worker_listen or _socket(settings), token) as address,
+    ):
+        bound = address
+        await platform.work.begin()
+        try:
+            yield platform
+        finally:
+            # Before the way to its VMs is closed: what runs may still be watched.
+            await platform.work.end(settings.worker_grace_s)
+
+
+def _socket(settings: Settings) -> str:
+    settings.sockets.mkdir(mode=0o700, parents=True, exist_ok=True)
+    return f"unix:{settings.sockets / 'worker.sock'}"
+
+
+@asynccontextmanager
+async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
+    """An orchestrator, to be run."""
+    objects = _objects(settings)
+    async with _links(settings, None) as links:
+
+        def nowhere(*_: object) -> AsyncIterator[bytes]:
+            raise Unavailable("An orchestrator reads no files of jobs.")
+
+        files = SharedJobFiles(links.store, objects, nowhere)
+        yield make_orchestrator(settings, links, new_id("orc"), files)
+
+
+@asynccontextmanager
+async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlatform]:
+    """The services of a gateway."""
+    token = _needed(settings, "cluster_token", "gateways and workers know one another by it")
+    objects = _objects(settings)
+    used = parts(settings)
+    async with _links(settings, None) as links, Channels(token) as channels:
+        store = links.store
+        maker = VMMaker(store, links.tasks)
+        remote = remote_platform(
+            store, channels, _Addresses(store).find, maker.create, output_mib=settings.output_mib
+        )
+        yield _platform(settings, used, links, remote, objects)
+
+
+class _Addresses:
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    async def find(self, worker: str) -> str:
+        """Where a worker listens. Raises Unavailable."""
+        found = await self._store.workers.get(worker)
+        if found.state not in PRESENT or not found.info.address:
+            raise Unavailable(
+                f"The worker {found.info.name} is {found.state}, and with it what it holds.",
+                hint="Start it again; its VMs go on running meanwhile. See: aetherium worker list",
+                worker_id=worker,
+            )
+        return found.info.address
+
+
+def _platform(
+    settings: Settings, used: Parts, links: Links, remote: RemotePlatform, objects: ObjectStore
+) -> ClusterPlatform:
+    images = used.images
+
+    async def bring(ref: str) -> None:
+        if isinstance(images, DiskImageStore):
+            await push(images, objects, ref)
+
+    def read_from(worker: str, job_id: str, name: str, offset: int) -> AsyncIterator[bytes]:
+        return remote.job_files.read(worker, job_id, name, offset=offset)
+
+    return ClusterPlatform(
+        settings=settings,
+        vms=remote.vms,
+        executions=remote.executions,
+        snapshots=remote.snapshots,
+        images=SharedImageService(images, used.builder, links.store, bring),
+        jobs=JobService(
+            links.store,
+            links.tasks,
+            links.bus,
+            SharedJobFiles(links.store, objects, read_from),
+            links.sealer,
+            used.clock,
+            settings.data_dir / "jobs",
+            prepare=_packer(settings, objects),
+        ),
+        tasks=links.tasks,
+        doctor=Doctor(settings, Drivers(used.drivers), images),
+        pools=NoPool(),
+    )
+
+
+def _packer(settings: Settings, objects: ObjectStore) -> Prepare:
+    async def prepare(job_id: str, spec: JobSpec) -> JobSpec:
+        if spec.source is None:
+            return spec
+        scratch = settings.data_dir / "scratch"
+        limit = settings.source_mib << 20
+        return replace(spec, source=await pack(spec.source, objects, job_id, scratch, limit))
+
+    return prepare
+
+
+@asynccontextmanager
+async def open_cluster_gateway(settings: Settings) -> AsyncIterator[Path]:
+    """A gateway of a cluster; yields the Unix socket that it listens at, which only one process has."""
+    from aetherium.gateway.server import place, serve_platform
+
+    with place(settings.sockets, settings.socket) as socket:
+        async with (
+            open_cluster_platform(settings) as platform,
+            serve_platform(platform, socket, grace_s=5.0),
+        ):
+            yield socket

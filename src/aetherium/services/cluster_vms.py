@@ -1,0 +1,71 @@
+"""Making VMs in a cluster: a task finds the worker."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+from aetherium.domain.errors import AetheriumError, Conflict
+from aetherium.domain.tasks import Demand, Retry, Task, TaskSpec, TaskState
+from aetherium.domain.vms import VM, VMSpec
+from aetherium.interfaces.store import Store
+from aetherium.services.task_types import VM_CREATE, CreateVM
+from aetherium.services.tasks import TaskService
+from aetherium.services.vms import silent
+
+# Between two looks at why a VM is not there yet, for who waits for it.
+_LOOK_S = 0.5
+
+
+class TaskFailed(AetheriumError):
+    """What a task was asked to make was not made; `code` is the task's error."""
+
+    def __init__(self, task: Task) -> None:
+        text = task.error or f"The task {task.id} is {task.state}."
+        super().__init__(text, hint=f"See: aetherium task show {task.id}", task_id=task.id)
+        self.code = task.error_code or "conflict"  # type: ignore[misc]  # what failed, not that it failed
+
+
+class VMMaker:
+    """Makes VMs by tasks of type ``vm.create``."""
+
+    def __init__(self, store: Store, tasks: TaskService) -> None:
+        self._store = store
+        self._tasks = tasks
+
+    async def create(
+        self, spec: VMSpec, *, snapshot: str | None = None, progress: Callable[[str], None] = silent
+    ) -> VM:
+        """A running VM. A caller that is cancelled takes its request back.
+
+        Raises what kept the worker from making it.
+        """
+        demand = Demand()
+        if snapshot is not None:
+            found = await self._store.snapshots.find(snapshot)
+            snapshot, demand = found.id, replace(demand, worker_id=found.worker_id)
+        payload = self._tasks.types.values(CreateVM(spec, snapshot))
+        task = await self._tasks.submit(
+            TaskSpec(VM_CREATE, payload, demand=demand, retry=Retry(max_attempts=4, base_s=0.2))
+        )
+        try:
+            ended = await self._follow(task, progress)
+        except asyncio.CancelledError:
+            await asyncio.shield(self._tasks.cancel_all([task.id], reason="Its caller went away."))
+            raise
+        if ended.state is not TaskState.SUCCEEDED or ended.result is None:
+            raise TaskFailed(ended)
+        vm = await self._store.vms.get(str(ended.result["vm_id"]))
+        if vm.worker_id is None:
+            raise Conflict(f"The VM {vm.id} has no worker.")
+        return vm
+
+    async def _follow(self, task: Task, progress: Callable[[str], None]) -> Task:
+        said = ""
+        while not (now := await self._tasks.wait(task.id, timeout_s=_LOOK_S)).ended_at:
+            text = now.reason or ("Waiting for a worker" if not now.attempt else "A worker makes it")
+            if text != said:
+                said = text
+                progress(text)
+        return now
