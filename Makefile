@@ -3,7 +3,7 @@
 PYTHON ?= python3
 BIN := .venv/bin
 
-.PHONY: install demo test lint bench docs packages clean
+.PHONY: install demo test cluster lint bench docs packages clean
 
 install: packages .venv/.installed ## Debian packages, the virtual environment, the command .venv/bin/aetherium
 
@@ -24,6 +24,10 @@ demo: install ## The main job: this repository's tests in a fresh microVM, and a
 test: install ## All tests
 	@./scripts/packages test
 	@$(BIN)/python -m pytest
+
+cluster: install ## A cluster on this machine: PostgreSQL, Redis, gateways, orchestrators, workers
+	@./scripts/packages test
+	@./scripts/cluster run
 
 lint: .venv/.installed ## Format, lint, types, layers
 	$(BIN)/ruff format --check .
