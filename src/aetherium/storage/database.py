@@ -39,7 +39,8 @@ POOL = 10
 # How often a unit that met a deadlock is done again.
 _RETRIES = 5
 _DEADLOCKS = ("40P01", "40001")
-_SERVER_NOW = "CAST(EXTRACT(EPOCH FROM clock_timestamp()) * 1000000 AS BIGINT)"
+# When the statement began, which stands still while it runs: an index can serve a comparison with it.
+_SERVER_NOW = "CAST(EXTRACT(EPOCH FROM statement_timestamp()) * 1000000 AS BIGINT)"
 
 
 class Database(Protocol):

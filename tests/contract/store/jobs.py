@@ -177,6 +177,14 @@ class JobsContract:
         await store.tasks.finish([Outcome(job.task_id or "", 1, TaskState.CANCELLED)])
         assert await store.jobs.get(job.id) == ended
 
+    async def test_those_of_tasks_are_removed_when_they_have_ended(self, store: Store) -> None:
+        ended, waiting, other = [await _of_a_task(store) for _ in range(3)]
+        await store.tasks.cancel([ended.task_id or "", other.task_id or ""])
+        tasks = [ended.task_id or "", waiting.task_id or ""]
+        assert await store.jobs.remove_of(tasks) == [ended.id]
+        assert await store.jobs.remove_of([]) == []
+        assert {job.id for job in await store.jobs.list()} == {waiting.id, other.id}
+
 
 def _passed(number: int) -> StepResult:
     return StepResult(f"step {number}", StepOutcome.PASSED)
