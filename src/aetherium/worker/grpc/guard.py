@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import aclosing
+from contextlib import aclosing, asynccontextmanager
 from typing import Any, TypeAlias
 
 import grpc
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 
 from aetherium.rpc.auth import allows
+from aetherium.rpc.changes import Changes
 from aetherium.rpc.convert import readable
 from aetherium.rpc.errors import DETAILS_KEY, as_ours, describe, status_of
 
@@ -23,10 +24,17 @@ _STATUS_TEXT = 200
 
 
 class Guard(ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Refuses calls without the token, and turns errors into statuses."""
+    """Refuses calls without the token, turns errors into statuses, and knows whether calls go on."""
 
     def __init__(self, token: str) -> None:
         self._token = token
+        self._calls = 0
+        self._changes = Changes()
+
+    async def quiet(self) -> None:
+        """Wait until no call goes on. A server that has stopped has cancelled its calls, and not waited for
+        their ends."""
+        await self._changes.until(lambda: not self._calls)
 
     async def intercept_service(
         self,
@@ -39,31 +47,36 @@ class Guard(ServerInterceptor):  # type: ignore[type-arg]  # generic in the stub
         if handler is None or handler_call_details.method.startswith(_OPEN):
             return handler
         let_in = allows(self._token, handler_call_details.invocation_metadata)
-        return _rebuilt(handler, _translated(handler) if let_in else _refuse)
+        return _rebuilt(handler, self._translated(handler) if let_in else _refuse)
+
+    def _translated(self, handler: Handler) -> Callable[[Any, Context], Any]:
+        inner = _behaviour(handler)
+
+        async def one(request: Any, context: Context) -> Any:
+            async with self._call(context):
+                return await inner(request, context)
+
+        async def several(request: Any, context: Context) -> AsyncIterator[Any]:
+            async with self._call(context), aclosing(inner(request, context)) as responses:
+                async for response in responses:
+                    yield response
+
+        return several if handler.response_streaming else one
+
+    @asynccontextmanager
+    async def _call(self, context: Context) -> AsyncIterator[None]:
+        self._calls += 1
+        try:
+            yield
+        except Exception as error:  # the boundary of a call: told to the caller, or to the log
+            await _tell(error, context)
+        finally:
+            self._calls -= 1
+            self._changes.tell()
 
 
 async def _refuse(_: Any, context: Context) -> None:
     await context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token.")
-
-
-def _translated(handler: Handler) -> Callable[[Any, Context], Any]:
-    inner = _behaviour(handler)
-
-    async def one(request: Any, context: Context) -> Any:
-        try:
-            return await inner(request, context)
-        except Exception as error:  # the boundary of a call: told to the caller, or to the log
-            await _tell(error, context)
-
-    async def several(request: Any, context: Context) -> AsyncIterator[Any]:
-        try:
-            async with aclosing(inner(request, context)) as responses:
-                async for response in responses:
-                    yield response
-        except Exception as error:  # as above
-            await _tell(error, context)
-
-    return several if handler.response_streaming else one
 
 
 async def _tell(error: Exception, context: Context) -> None:

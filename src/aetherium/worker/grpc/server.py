@@ -58,17 +58,23 @@ async def serve_worker(
     credentials(token)
     _check_local(address)
     async with tasks() as group:
-        server = await _server(WorkerService(services, job_files, Sessions(group)), token)
+        guard = Guard(token)
+        server = await _server(WorkerService(services, job_files, Sessions(group)), guard)
         bound = _bind(server, address)
         await server.start()
         try:
             yield bound
         finally:
-            await finish(server.stop(_GRACE_S))
+            await finish(_stop(server, guard))
 
 
-async def _server(service: WorkerService, token: str) -> aio.Server:
-    server = aio.server(interceptors=(Guard(token),), options=options.SERVER)
+async def _stop(server: aio.Server, guard: Guard) -> None:
+    await server.stop(_GRACE_S)
+    await guard.quiet()
+
+
+async def _server(service: WorkerService, guard: Guard) -> aio.Server:
+    server = aio.server(interceptors=(guard,), options=options.SERVER)
     worker_pb2_grpc.add_WorkerServiceServicer_to_server(service, server)
     checks = health.aio.HealthServicer()  # type: ignore[attr-defined]  # missing in the stubs
     for name in (SERVICE, ""):  # "": the server as a whole
