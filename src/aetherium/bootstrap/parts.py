@@ -20,13 +20,18 @@ from aetherium.settings import Settings
 
 @dataclass(frozen=True, slots=True)
 class Parts:
-    """The adapters of a platform; tests put their own in."""
+    """The adapters of a platform; tests put their own in.
+
+    Args:
+        guest_scratch: directory of guests in which patches of jobs are prepared.
+    """
 
     drivers: Sequence[VMDriver]
     images: ImageStore
     builder: ImageBuilder
     connector: GuestConnector
     clock: Clock
+    guest_scratch: str = "/var/tmp"  # noqa: S108 - of the guest: root's directory in it is made before any step
 
 
 def parts(settings: Settings) -> Parts:

@@ -191,7 +191,9 @@ def _platform(
     snapshots = SnapshotService(host, vms, power)
     root = settings.data_dir / "jobs"
     objects = None if shared is None else shared.objects
-    runner = VMJobRunner(vms, executions, host.images, settings, host.clock, host.owner, objects=objects)
+    runner = VMJobRunner(
+        vms, executions, host.images, settings, host.clock, host.owner, used.guest_scratch, objects
+    )
     work = make_work(
         host,
         links,

@@ -1,4 +1,4 @@
-"""A job service over a platform for tests, with room for what only jobs need."""
+"""Jobs over a platform for tests."""
 
 from __future__ import annotations
 
@@ -11,8 +11,6 @@ from typing import Any
 from aetherium.bootstrap import Platform
 from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, JobStep
 from aetherium.services.jobs import JobService
-from aetherium.worker.background import tasks
-from aetherium.worker.jobs.runner import VMJobRunner
 from tests.fixtures.platform import fake_platform
 
 
@@ -46,28 +44,13 @@ class Jobs:
 
 
 @asynccontextmanager
-async def job_service(platform: Platform, private: str) -> AsyncIterator[JobService]:
-    """A service of its own over `platform`; at the end all its jobs are over."""
-    host = platform.host
-    runner = VMJobRunner(
-        platform.vms, platform.executions, host.images, host.settings, host.clock, host.owner, private
-    )
-    async with tasks() as group:
-        service = JobService(host, runner, group)
-        try:
-            yield service
-        finally:
-            await service.close()
-
-
-@asynccontextmanager
-async def fake_jobs(data_dir: Path, root: Path, **settings: Any) -> AsyncIterator[Jobs]:
+async def fake_jobs(
+    data_dir: Path, root: Path, *, background: bool = False, **settings: Any
+) -> AsyncIterator[Jobs]:
     """Over the fake driver."""
-    async with (
-        fake_platform(data_dir, background=False, **settings) as platform,
-        job_service(platform, str(root / "private")) as service,
-    ):
-        yield Jobs(platform, service, root)
+    scratch = str(root / "private")
+    async with fake_platform(data_dir, background=background, guest_scratch=scratch, **settings) as platform:
+        yield Jobs(platform, platform.jobs, root)
 
 
 def output(events: list[JobEvent], step: str = "") -> str:

@@ -13,7 +13,7 @@ from aetherium.domain.jobs import GitSource, JobSpec, JobState, JobStep
 from aetherium.images.store import DiskImageStore
 from aetherium.services.jobs import JobService
 from tests.fixtures.platform import data_dir, qemu_platform
-from tests.integration.jobs.carrying import job_service, output
+from tests.integration.jobs.carrying import output
 from tests.unit.jobs.trees import content, git, repository
 
 __all__ = ["data_dir"]
@@ -29,9 +29,8 @@ async def platform(data_dir: Path, base_image_store: DiskImageStore) -> AsyncIte
 
 
 @pytest.fixture
-async def service(platform: Platform) -> AsyncIterator[JobService]:
-    async with job_service(platform, "/var/tmp") as made:
-        yield made
+def service(platform: Platform) -> JobService:
+    return platform.jobs
 
 
 async def test_the_demo(service: JobService, platform: Platform) -> None:

@@ -21,6 +21,9 @@ from aetherium.domain.jobs import (
     StepCondition,
     StepOutcome,
 )
+from aetherium.domain.tasks import Retry, TaskSpec
+from aetherium.domain.workers import WorkerInfo
+from aetherium.interfaces.store import NewTask
 from aetherium.services.job_journal import FileJournal
 from tests.fixtures.platform import data_dir
 from tests.integration.jobs.carrying import Jobs, fake_jobs, output, warnings
@@ -169,13 +172,24 @@ async def test_cancelled_at_any_moment(jobs: Jobs, kind: str) -> None:
 
 
 async def test_a_vm_that_dies_in_a_step(jobs: Jobs) -> None:
-    job = await jobs.service.submit(jobs.spec("echo begun; kill -9 $PPID; sleep 60"))
+    job = await jobs.service.submit(jobs.spec("echo begun; kill -9 $PPID"))
     ended = await asyncio.wait_for(jobs.service.wait(job.id), 10)
     assert (ended.state, ended.exit_code) == (JobState.FAILED, 125)
     assert ended.error_code in ("vm_crashed", "channel_closed")
     assert ended.error
     assert outcomes(ended) == ["failed"]
     await nothing_left(jobs)
+
+
+async def test_a_job_whose_vm_died_is_begun_anew(data_dir: Path, tmp_path: Path) -> None:
+    async with fake_jobs(data_dir, tmp_path, background=True) as jobs:
+        mark = tmp_path / "mark"
+        script = f"if test -e {mark}; then echo again; else touch {mark}; kill -9 $PPID; fi"
+        job, events = await jobs.succeed(jobs.spec(script))
+        assert job.attempt == 2
+        assert "tried again" in warnings(events)
+        assert [each.error_code for each in await jobs.platform.tasks.attempts(job.task_id or "")][1] == ""
+        await nothing_left(jobs)
 
 
 async def test_an_endless_writer_is_cut_off(data_dir: Path, tmp_path: Path) -> None:
@@ -272,7 +286,7 @@ async def test_a_reader_that_does_not_read_holds_nothing_up(jobs: Jobs) -> None:
 
 
 async def test_jobs_wait_for_their_turn(data_dir: Path, tmp_path: Path) -> None:
-    async with fake_jobs(data_dir, tmp_path, jobs_at_once=1) as jobs:
+    async with fake_jobs(data_dir, tmp_path, background=True, worker_vcpus=1) as jobs:
         first = await jobs.service.submit(jobs.spec("sleep 60"))
         async for event in jobs.service.events(first.id):
             if event.kind == "step_started":
@@ -286,31 +300,36 @@ async def test_jobs_wait_for_their_turn(data_dir: Path, tmp_path: Path) -> None:
         assert (await jobs.service.wait(second.id)).state is JobState.SUCCEEDED
 
 
-async def test_the_last_event_of_a_job_whose_process_was_killed(jobs: Jobs) -> None:
-    now = jobs.platform.host.clock.now()
-    dead = Job(new_id(JOB), jobs.spec("true"), JobState.RUNNING, now, owner="dead")
-    await jobs.platform.host.store.jobs.add(dead)
+async def test_the_last_event_of_a_job_whose_command_was_killed(jobs: Jobs) -> None:
+    store, now = jobs.platform.host.store, jobs.platform.host.clock.now()
+    worker = await store.workers.register(WorkerInfo(new_id("wkr"), "dead", private=True), lease_s=60.0)
+    dead = Job(new_id(JOB), jobs.spec("true"), JobState.PENDING, now)
+    spec = TaskSpec("job.run", {"job_id": dead.id}, retry=Retry(max_attempts=1))
+    new = NewTask(new_id("task"), "default", spec, worker_id=worker.id)
+    await store.tasks.accept([new])
+    await store.jobs.add(replace(dead, task_id=new.id))
     journal = FileJournal(jobs.service.directory(dead.id), jobs.platform.host.clock, 1 << 20)
     async with journal.writing():
         journal.emit("step_started", step="s1")
+    await store.tasks.claim([(new.id, 1)], worker.id, worker.incarnation)
     await jobs.platform.reconciler.reconcile()
     events = [event async for event in jobs.service.events(dead.id)]
     assert [(event.seq, event.kind) for event in events] == [(1, "step_started"), (2, "finished")]
-    assert events[-1].data["error_code"] == "interrupted"
+    assert events[-1].data["error_code"] == "worker_lost"
     assert (await jobs.service.wait(dead.id)).exit_code == 125
 
 
-async def test_a_job_of_another_process(jobs: Jobs) -> None:
-    now, owner = jobs.platform.host.clock.now(), jobs.platform.host.owner
-    other = Job(new_id(JOB), jobs.spec("true"), JobState.RUNNING, now, owner=owner)
-    await jobs.platform.host.store.jobs.add(other)
-    with pytest.raises(Conflict, match="another process"):
-        await jobs.service.cancel(other.id)
-    async with FileJournal(jobs.service.directory(other.id), jobs.platform.host.clock, 1 << 20).writing():
-        following = aiter(jobs.service.events(other.id))
-        ending = replace(other, state=JobState.SUCCEEDED, ended_at=now)
-        await jobs.platform.host.store.jobs.save(ending)
-        assert (await anext(following)).data["state"] == "succeeded"
+async def test_a_job_of_another_process_is_followed_and_cancelled(data_dir: Path, tmp_path: Path) -> None:
+    async with (
+        fake_jobs(data_dir, tmp_path, background=True, lease_s=1.0) as daemon,
+        fake_jobs(data_dir, tmp_path) as command,
+    ):
+        job = await daemon.service.submit(daemon.spec("echo here; sleep 60"))
+        async for event in command.service.events(job.id):
+            if event.kind == "output":
+                await command.service.cancel(job.id)
+        assert (await command.service.wait(job.id)).state is JobState.CANCELLED
+        await nothing_left(daemon)
 
 
 async def test_a_job_is_deleted_with_all_it_has(jobs: Jobs) -> None:
@@ -335,16 +354,36 @@ async def test_an_artifact_cannot_choose_its_place(jobs: Jobs, name: str) -> Non
         await jobs.run(jobs.spec("true", artifacts=(ArtifactRule("x", name),)))
 
 
-async def test_the_platforms_end_cancels_jobs(data_dir: Path, tmp_path: Path) -> None:
+async def test_the_end_of_a_command_cancels_its_jobs(data_dir: Path, tmp_path: Path) -> None:
     async with fake_jobs(data_dir, tmp_path) as jobs:
         job = await jobs.service.submit(jobs.spec("sleep 60"))
-        async for event in jobs.service.events(job.id):
-            if event.kind == "step_started":
-                break
-        await jobs.service.close()
+        await until_it_runs(jobs, job)
+    async with fake_jobs(data_dir, tmp_path) as jobs:
         ended = await jobs.service.get(job.id)
         assert (ended.state, ended.steps[0].outcome) == (JobState.CANCELLED, StepOutcome.CANCELLED)
-        assert "shut down" in ended.error
+        assert await jobs.platform.host.store.workers.list(private=True) == []
         await nothing_left(jobs)
-        with pytest.raises(Conflict):
-            await jobs.service.submit(jobs.spec("true"))
+
+
+async def test_the_end_of_a_daemon_hands_its_jobs_back(data_dir: Path, tmp_path: Path) -> None:
+    marker = tmp_path / "go"
+    async with fake_jobs(data_dir, tmp_path, background=True) as jobs:
+        script = f"echo begun; while ! test -e {marker}; do sleep 0.02; done; echo done"
+        job = await jobs.service.submit(jobs.spec(script), secrets={})
+        await until_it_runs(jobs, job)
+    async with fake_jobs(data_dir, tmp_path) as jobs:
+        assert (await jobs.service.get(job.id)).state is JobState.PENDING
+        await nothing_left(jobs)
+    marker.touch()
+    async with fake_jobs(data_dir, tmp_path, background=True) as jobs:
+        events = [event async for event in jobs.service.events(job.id)]
+        ended = await jobs.service.get(job.id)
+        assert (ended.state, ended.attempt) == (JobState.SUCCEEDED, 2)
+        assert [event.seq for event in events] == sorted(event.seq for event in events)
+        assert output(events).endswith("begun\ndone\n")
+
+
+async def until_it_runs(jobs: Jobs, job: Job) -> None:
+    async for event in jobs.service.events(job.id):
+        if event.kind == "step_started":
+            return

@@ -58,7 +58,7 @@ class VMJobRunner:
     settings: Settings
     clock: Clock
     owner: str
-    private: str = "/var/tmp"  # noqa: S108 - of the guest: root's directory in it is made before any step
+    private: str
     objects: ObjectStore | None = None
 
     async def run(self, job: Job, secrets: Mapping[str, str], journal: JobJournal, save: SaveJob) -> Job:
