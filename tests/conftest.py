@@ -5,20 +5,16 @@ from __future__ import annotations
 import shutil
 import tempfile
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
 
 from tests.fixtures.leftovers import end_all, working_in
 
-pytest_plugins = (
-    "tests.fixtures.images",
-    "tests.fixtures.postgres",
-    "tests.fixtures.proxy",
-    "tests.fixtures.redis",
-    "tests.fixtures.s3",
-    "tests.fixtures.vms",
-)
+# The demo runs a part of these tests in a guest that has pytest and little else.
+_SERVICES = ("postgres", "redis", "s3") if find_spec("sqlalchemy") else ()
+pytest_plugins = [f"tests.fixtures.{name}" for name in ("images", "proxy", "vms", *_SERVICES)]
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -23,12 +23,14 @@ from aetherium.domain.jobs import (
     JobState,
     PatchSummary,
     PhaseTiming,
+    StepLog,
     StepOutcome,
     StepResult,
     TestSummary,
 )
 from aetherium.gateway.platform import Platform
 from aetherium.gateway.server import serve_platform
+from aetherium.services.job_files import LocalJobFiles
 from tests.e2e.conftest import CLI, DEADLINE_S, fresh_cli
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -55,7 +57,7 @@ class ScriptedJobs:
     secrets: dict[str, str] = field(default_factory=dict)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str]) -> Job:
+    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str], idempotency_key: str = "") -> Job:
         self.secrets = dict(secrets)
         job = Job(new_id(JOB), spec, JobState.RUNNING, _NOW, started_at=_NOW)
         self.jobs[job.id] = job
@@ -71,6 +73,13 @@ class ScriptedJobs:
 
     def directory(self, job_id: str) -> Path:
         return self.root / job_id
+
+    async def logs(self, ref: str) -> Sequence[StepLog]:
+        found = await LocalJobFiles(self.root).list(ref, "logs/")
+        return [StepLog(each.name.removeprefix("logs/"), each.size_bytes) for each in found]
+
+    def read(self, job_id: str, name: str) -> AsyncIterator[bytes]:
+        return LocalJobFiles(self.root).read(job_id, name)
 
     async def get(self, ref: str) -> Job:
         return self.jobs[ref]

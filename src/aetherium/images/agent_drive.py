@@ -42,7 +42,8 @@ def sources() -> Iterator[Path]:
     """The files of this package that go onto the drive."""
     yield PACKAGE / "__init__.py"
     for part in _PARTS:
-        yield from sorted((PACKAGE / part).rglob("*.py"))
+        # Not what is generated for gRPC, which the agent does not speak.
+        yield from sorted(path for path in (PACKAGE / part).rglob("*.py") if "generated" not in path.parts)
 
 
 def source_digest() -> str:

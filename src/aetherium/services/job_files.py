@@ -59,10 +59,10 @@ def _open(directory: Path, name: str, offset: int) -> BinaryIO:
         fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise NotFound("file of the job", name) from error
-    file = os.fdopen(fd, "rb")
     if not stat.S_ISREG(os.fstat(fd).st_mode):
-        file.close()
+        os.close(fd)
         raise NotFound("file of the job", name)
+    file = os.fdopen(fd, "rb")
     file.seek(offset)
     return file
 
