@@ -25,6 +25,19 @@ class UtcTime(TypeDecorator[datetime]):
         return None if value is None else _EPOCH + value * _MICROSECOND
 
 
+class Text(TypeDecorator[str]):
+    """What programs said, whatever it was: what databases refuse (NUL, halves of surrogate pairs) is replaced,
+    for a failure whose text cannot be written could not be recorded at all."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:
+        if value is None:
+            return None
+        return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode("utf-8")
+
+
 metadata = sa.MetaData(
     naming_convention={
         "ix": "ix_%(table_name)s_%(column_0_name)s",
@@ -50,7 +63,7 @@ vms = sa.Table(
     sa.Column("vcpus", sa.Integer, nullable=False, server_default="0"),
     sa.Column("memory_mib", sa.Integer, nullable=False, server_default="0"),
     sa.Column("snapshot_id", sa.String(24)),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("updated_at", UtcTime, nullable=False),
     sa.Column("last_active_at", UtcTime, nullable=False),
@@ -95,7 +108,7 @@ snapshots = sa.Table(
     sa.Column("worker_id", sa.String(24)),
     sa.Column("created_at", UtcTime, nullable=False),
     sa.Column("size_bytes", sa.BigInteger, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
     sa.Column("resources", sa.JSON, nullable=False),
     sa.Column("driver_data", sa.JSON, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
@@ -105,7 +118,7 @@ jobs = sa.Table(
     "jobs",
     metadata,
     sa.Column("id", sa.String(24), primary_key=True),
-    sa.Column("name", sa.Text, nullable=False),
+    sa.Column("name", Text, nullable=False),
     sa.Column("state", sa.String(16), nullable=False),
     sa.Column("owner", sa.String(64)),
     sa.Column("vm_id", sa.String(24)),
@@ -131,7 +144,7 @@ artifacts = sa.Table(
     "artifacts",
     metadata,
     sa.Column("job_id", sa.ForeignKey("jobs.id", ondelete="CASCADE"), primary_key=True),
-    sa.Column("path", sa.Text, primary_key=True),
+    sa.Column("path", Text, primary_key=True),
     sa.Column("number", sa.Integer, nullable=False),
     sa.Column("artifact", sa.JSON, nullable=False),
 )
@@ -202,10 +215,10 @@ tasks = sa.Table(
     sa.Column("max_attempts", sa.Integer, nullable=False),
     sa.Column("vcpus", sa.Integer, nullable=False),
     sa.Column("memory_mib", sa.Integer, nullable=False),
-    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("reason", Text, nullable=False),
     sa.Column("ok", sa.Boolean),
     sa.Column("error_code", sa.String(64), nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("error", Text, nullable=False),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("result", sa.JSON(none_as_null=True)),
     sa.Column("sealed", sa.LargeBinary),
@@ -239,7 +252,7 @@ attempts = sa.Table(
     sa.Column("ended_at", UtcTime),
     sa.Column("worker_id", sa.String(24)),
     sa.Column("error_code", sa.String(64), nullable=False),
-    sa.Column("error", sa.Text, nullable=False),
+    sa.Column("error", Text, nullable=False),
 )
 
 schedules = sa.Table(

@@ -158,6 +158,20 @@ class AttemptsContract:
         assert await store.tasks.list(error_code="bad") == [dead]
         await accepted(store, unique_key="u")
 
+    @pytest.mark.parametrize("strange", ["\0", "\udc80"])
+    async def test_a_failure_is_recorded_whatever_its_text(self, store: Store, strange: str) -> None:
+        worker, task = await a_worker(store), await accepted(store)
+        await running(store, worker, task.id)
+        error = f"before {strange} after"
+        (dead,) = await store.tasks.finish(
+            [Outcome(task.id, 1, TaskState.DEAD, {"said": error}, error=error)]
+        )
+        assert dead.state is TaskState.DEAD
+        (attempt,) = await store.tasks.attempts(task.id)
+        for said in ((await store.tasks.get(task.id)).error, attempt.error):
+            assert said.startswith("before ")
+            assert said.endswith(" after")
+
     async def test_many_end_at_once(self, store: Store) -> None:
         worker = await a_worker(store)
         tasks = await store.tasks.accept([a_task() for _ in range(6)])
