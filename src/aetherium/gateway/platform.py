@@ -10,11 +10,15 @@ from starlette.requests import HTTPConnection
 from aetherium.gateway.streams import Drain
 
 if TYPE_CHECKING:
+    from aetherium.gateway.remote.executions import RemoteExecutions
+    from aetherium.gateway.remote.snapshots import RemoteSnapshots
+    from aetherium.gateway.remote.vms import RemoteVMs
     from aetherium.interfaces.pool import VMPool
     from aetherium.services.doctor import Doctor
     from aetherium.services.executions import ExecutionService
     from aetherium.services.images import ImageService
     from aetherium.services.jobs import JobService
+    from aetherium.services.shared_images import SharedImageService
     from aetherium.services.snapshots import SnapshotService
     from aetherium.services.vms import VMService
 
@@ -23,13 +27,13 @@ class Platform(Protocol):
     """The services of one process."""
 
     @property
-    def vms(self) -> VMService: ...
+    def vms(self) -> VMService | RemoteVMs: ...
     @property
-    def executions(self) -> ExecutionService: ...
+    def executions(self) -> ExecutionService | RemoteExecutions: ...
     @property
-    def snapshots(self) -> SnapshotService: ...
+    def snapshots(self) -> SnapshotService | RemoteSnapshots: ...
     @property
-    def images(self) -> ImageService: ...
+    def images(self) -> ImageService | SharedImageService: ...
     @property
     def jobs(self) -> JobService: ...
     @property
