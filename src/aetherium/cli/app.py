@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "doctor": ("aetherium.cli.doctor", "What works on this host, what does not, and what to do about it."),
     "gateway": ("aetherium.cli.gateway", "A process of a cluster: serves the API."),
     "orchestrator": ("aetherium.cli.orchestrator", "A process of a cluster: decides what runs where."),
+    "worker": ("aetherium.cli.worker", "Workers of a cluster: run one on this host."),
     "up": ("aetherium.cli.up", "Serve the platform for other commands and programs."),
     "db": ("aetherium.cli.db", "The database's schema: show, upgrade, downgrade, check."),
     "version": ("aetherium.cli.version", "Versions of this command and of the platform that serves it."),
