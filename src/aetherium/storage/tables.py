@@ -26,7 +26,7 @@ class UtcTime(TypeDecorator[datetime]):
 
 
 class Text(TypeDecorator[str]):
-    """What programs said, whatever it was: what databases refuse (NUL, halves of surrogate pairs) is replaced,
+    """What programs said, whatever it is: what databases refuse (NUL, halves of surrogate pairs) is replaced,
     for a failure whose text cannot be written could not be recorded at all."""
 
     impl = sa.Text
