@@ -22,8 +22,8 @@ def _group() -> None:
 
 
 @app.command(
-    epilog="Example:\n\naetherium --data-dir /srv/worker worker run\n\nSIGTERM drains it: what runs is finished"
-    " within `worker_grace_s` seconds, or handed back. See docs/cluster.md."
+    epilog="Example:\n\naetherium --data-dir /srv/worker worker run\n\nSIGTERM drains it: what runs is"
+    " finished within `worker_grace_s` seconds, or handed back. See docs/cluster.md."
 )
 def run(ctx: typer.Context, as_json: Json = False) -> None:
     """Run a worker on this host, in the foreground: it makes VMs and carries tasks out."""
