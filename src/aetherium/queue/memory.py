@@ -1,61 +1,121 @@
-"""The queue within one process: fed from the database, and gone with the process."""
+"""A queue in this process: nothing to install, and nothing is left when the process ends."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-import itertools
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 from aetherium.interfaces.queue import Consumer, Delivery, TaskQueue, Ticket
 
 
-@dataclass
+@asynccontextmanager
+async def open_memory_queue() -> AsyncIterator[TaskQueue]:
+    """A queue for as long as the block lasts."""
+    yield MemoryQueue()
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Entry:
+    """A ticket at its place in a lane. It keeps its place when it is handed back."""
+
+    rank: int
+    order: int
+    ticket: Ticket = field(compare=False)
+
+
+@dataclass(eq=False)
 class _Lane:
-    heap: list[tuple[int, int, Ticket]] = field(default_factory=list)
-    waiting: set[str] = field(default_factory=set)
-    held: int = 0
-    delayed: int = 0
+    """Every entry is in `known`, and in one of: `waiting`, `delayed`, the hands of a consumer."""
+
+    known: dict[str, _Entry] = field(default_factory=dict)
+    waiting: list[_Entry] = field(default_factory=list)
+    delayed: list[tuple[float, _Entry]] = field(default_factory=list)
     paused: bool = False
+    readers: int = 0
+    published: int = 0
     changed: asyncio.Event = field(default_factory=asyncio.Event)
+
+    @property
+    def idle(self) -> bool:
+        """Whether forgetting it loses nothing."""
+        return not (self.known or self.paused or self.readers)
+
+    def add(self, ticket: Ticket, due: float | None) -> None:
+        if ticket.key in self.known:
+            return
+        self.published += 1
+        entry = self.known[ticket.key] = _Entry(ticket.rank, self.published, ticket)
+        if due is None:
+            heapq.heappush(self.waiting, entry)
+        else:
+            heapq.heappush(self.delayed, (due, entry))
+        self.changed.set()
+
+    def pop(self, limit: int, now: float) -> list[_Entry]:
+        while self.delayed and self.delayed[0][0] <= now:
+            heapq.heappush(self.waiting, heapq.heappop(self.delayed)[1])
+        if self.paused:
+            return []
+        return [heapq.heappop(self.waiting) for _ in range(min(limit, len(self.waiting)))]
+
+    def holds(self, entry: _Entry) -> bool:
+        """Whether it was neither acknowledged nor dropped."""
+        return self.known.get(entry.ticket.key) is entry
+
+    def put_back(self, entry: _Entry) -> None:
+        if self.holds(entry):
+            heapq.heappush(self.waiting, entry)
+            self.changed.set()
+
+    def remove(self, entry: _Entry) -> None:
+        if self.holds(entry):
+            del self.known[entry.ticket.key]
+
+    def clear(self) -> None:
+        self.known.clear()
+        self.waiting.clear()
+        self.delayed.clear()
+        self.paused = False
+
+    async def wait(self) -> None:
+        """Until something may have changed."""
+        self.changed.clear()
+        due = self.delayed[0][0] if self.delayed and not self.paused else None
+        with suppress(TimeoutError):
+            async with asyncio.timeout_at(due):
+                await self.changed.wait()
 
 
 class MemoryQueue:
-    """See interfaces/queue.py. Made by `open_memory_queue`."""
+    """See interfaces/queue.py, TaskQueue. It does not survive its process, and has no use for leases: what a
+    consumer holds goes back when it leaves, and it cannot die alone."""
 
     def __init__(self) -> None:
         self._lanes: dict[str, _Lane] = {}
-        self._order = itertools.count()
-        self._timers: set[asyncio.TimerHandle] = set()
 
     async def publish(self, lane: str, tickets: Sequence[Ticket], *, delay_s: float = 0.0) -> None:
+        due = asyncio.get_running_loop().time() + delay_s if delay_s > 0 else None
         found = self._lane(lane)
-        if delay_s <= 0:
-            self._put(found, tickets)
-            return
-        found.delayed += len(tickets)
-
-        def due() -> None:
-            self._timers.discard(timer)
-            found.delayed -= len(tickets)
-            self._put(found, tickets)
-
-        timer = asyncio.get_running_loop().call_later(delay_s, due)
-        self._timers.add(timer)
+        for ticket in tickets:
+            found.add(ticket, due)
 
     @asynccontextmanager
     async def consume(self, lane: str) -> AsyncIterator[Consumer]:
-        consumer = _Consumer(self, self._lane(lane))
+        found = self._lane(lane)
+        found.readers += 1
+        consumer = _MemoryConsumer(found)
         try:
             yield consumer
         finally:
-            consumer.close()
+            found.readers -= 1
+            consumer.give_back()
+            self._forget(lane)
 
     async def depth(self, lane: str) -> int:
-        found = self._lane(lane)
-        return len(found.heap) + found.held + found.delayed
+        return len(self._lanes[lane].known) if lane in self._lanes else 0
 
     async def pause(self, lane: str) -> None:
         self._lane(lane).paused = True
@@ -64,76 +124,61 @@ class MemoryQueue:
         found = self._lane(lane)
         found.paused = False
         found.changed.set()
+        self._forget(lane)
 
     async def drop(self, lane: str) -> None:
-        found = self._lanes.get(lane)
-        if found is not None:
-            found.heap.clear()
-            found.waiting.clear()
+        self._lane(lane).clear()
+        self._forget(lane)
 
     async def ping(self) -> None:
-        """It is always there."""
-
-    def close(self) -> None:
-        """Forget everything."""
-        for timer in self._timers:
-            timer.cancel()
-        self._timers.clear()
-        self._lanes.clear()
+        return
 
     def _lane(self, name: str) -> _Lane:
         return self._lanes.setdefault(name, _Lane())
 
-    def _put(self, lane: _Lane, tickets: Sequence[Ticket]) -> None:
-        for ticket in tickets:
-            if ticket.key not in lane.waiting:
-                lane.waiting.add(ticket.key)
-                heapq.heappush(lane.heap, (ticket.rank, next(self._order), ticket))
-        lane.changed.set()
+    def _forget(self, name: str) -> None:
+        if self._lane(name).idle:
+            del self._lanes[name]
 
 
-class _Consumer:
-    def __init__(self, queue: MemoryQueue, lane: _Lane) -> None:
-        self._queue = queue
+class _MemoryConsumer:
+    """See interfaces/queue.py, Consumer."""
+
+    def __init__(self, lane: _Lane) -> None:
         self._lane = lane
-        self._held: dict[str, Ticket] = {}
+        self._held: dict[str, _Entry] = {}
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
-        lane = self._lane
-        while lane.paused or not lane.heap:
-            lane.changed.clear()
-            await lane.changed.wait()
-        taken = [heapq.heappop(lane.heap)[2] for _ in range(min(limit, len(lane.heap)))]
-        for ticket in taken:
-            lane.waiting.discard(ticket.key)
-            self._held[ticket.key] = ticket
-        lane.held += len(taken)
-        return [Delivery(ticket) for ticket in taken]
+        loop = asyncio.get_running_loop()
+        while not (entries := self._lane.pop(limit, loop.time())):
+            await self._lane.wait()
+        self._held |= {entry.ticket.key: entry for entry in entries}
+        return [Delivery(entry.ticket, entry) for entry in entries]
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
-        self._forget(deliveries)
+        for entry in self._answered(deliveries):
+            self._lane.remove(entry)
 
     async def release(self, deliveries: Sequence[Delivery]) -> None:
-        self._queue._put(self._lane, self._forget(deliveries))
+        for entry in self._answered(deliveries):
+            self._lane.put_back(entry)
 
-    def close(self) -> None:
-        """What was not answered goes back."""
-        self._queue._put(self._lane, self._forget([Delivery(ticket) for ticket in self._held.values()]))
+    def give_back(self) -> None:
+        """Release what was not answered."""
+        for entry in self._held.values():
+            self._lane.put_back(entry)
+        self._held.clear()
 
-    def _forget(self, deliveries: Sequence[Delivery]) -> list[Ticket]:
-        known = [each.ticket for each in deliveries if self._held.pop(each.ticket.key, None) is not None]
-        self._lane.held -= len(known)
-        return known
-
-
-@asynccontextmanager
-async def open_memory_queue() -> AsyncIterator[MemoryQueue]:
-    """A queue for the time of the block."""
-    queue = MemoryQueue()
-    try:
-        yield queue
-    finally:
-        queue.close()
+    def _answered(self, deliveries: Sequence[Delivery]) -> list[_Entry]:
+        found = [self._held.get(delivery.ticket.key) for delivery in deliveries]
+        answered = [
+            entry
+            for entry, delivery in zip(found, deliveries, strict=True)
+            if entry is not None and entry is delivery.token
+        ]
+        for entry in answered:
+            del self._held[entry.ticket.key]
+        return answered
 
 
-_: tuple[type[TaskQueue], type[Consumer]] = (MemoryQueue, _Consumer)
+_: type[TaskQueue] = MemoryQueue
