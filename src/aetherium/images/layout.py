@@ -10,6 +10,7 @@
       holds/HEX/HOLDER          empty files: who uses the image
       cache/NAME.json           what builds remember; may name blobs, which are then kept
       staging/build-X{,.lock}   builds in progress
+      incoming/HEX              parts on their way from another host, locked by who fetches them
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from aetherium.domain.errors import NotFound
-from aetherium.images.locks import fsync_dir, write_atomic
+from aetherium.images.locks import fsync_dir, try_lock, write_atomic
 from aetherium.images.manifest import Manifest, canonical, decode
 
 
@@ -37,11 +38,12 @@ class Layout:
         self.holds = root / "holds"
         self.cache = root / "cache"
         self.staging = root / "staging"
+        self.incoming = root / "incoming"
         self._tags = root / "tags.json"
 
     def create(self) -> None:
         """Make the directories that are missing. Private: images may hold what is nobody else's business."""
-        for path in (self.blobs, self.manifests, self.holds, self.cache, self.staging):
+        for path in (self.blobs, self.manifests, self.holds, self.cache, self.staging, self.incoming):
             path.mkdir(mode=0o700, parents=True, exist_ok=True)
 
     def blob(self, digest: str) -> Path:
@@ -105,6 +107,14 @@ class Layout:
     def remember(self, name: str, value: Mapping[str, Any]) -> None:
         """Keep `value` under `name`. Digests under its key ``blobs`` are kept by `prune`."""
         write_atomic(self.cache / f"{name}.json", canonical(dict(value)))
+
+    def sweep_incoming(self) -> None:
+        """Remove what nobody fetches any more."""
+        for path in self.incoming.iterdir():
+            fd = try_lock(path)
+            if fd is not None:
+                path.unlink()
+                os.close(fd)
 
     def remembered_blobs(self) -> Iterator[str]:
         """Digests that the memory of builds keeps alive."""

@@ -46,6 +46,25 @@ def write_atomic(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     fsync_dir(path.parent)
 
 
+def try_lock(path: Path) -> int | None:
+    """A descriptor of `path`, which is made when missing, that holds flock(2) on it; None while others do.
+
+    Never of a file that was moved away or removed meanwhile: the lock is on what `path` names now.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        if path.stat().st_ino == os.fstat(fd).st_ino:
+            return fd
+    except (BlockingIOError, FileNotFoundError):
+        pass
+    except BaseException:
+        os.close(fd)
+        raise
+    os.close(fd)
+    return None
+
+
 class Staging:
     """A directory for one build, under `root`. Its lock file is held open as long as it is in use.
 

@@ -4,19 +4,33 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from aetherium.domain.errors import ImageFailed
+from aetherium.domain.errors import ImageFailed, InvalidInput
 from aetherium.domain.images import ImageConfig
 
 FORMAT = 1
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 def sha256(data: bytes) -> str:
     """``sha256:…`` of `data`."""
     return f"sha256:{hashlib.sha256(data).hexdigest()}"
+
+
+def is_digest(text: str) -> bool:
+    """Whether it has the form of a whole digest."""
+    return bool(_DIGEST.fullmatch(text))
+
+
+def check_digest(digest: str) -> str:
+    """`digest`, or InvalidInput for what is none: files and objects are named after it."""
+    if not is_digest(digest):
+        raise InvalidInput(f"{digest[:80]!r} is no digest.", hint="It is sha256:…, whole.", field="digest")
+    return digest
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,7 @@ class DiskImageStore:
 
     async def prune(self, *, keep: Collection[str] = (), tagged: bool = False) -> int:
         await self.sweep_staging()
+        await self._exclusive(self.layout.sweep_incoming)
 
         def change() -> int:
             tags = self.layout.tags()
@@ -158,12 +159,15 @@ class DiskImageStore:
         """Take finished files in, and the manifest that `make` builds from their digests, and tag it: at
         once or not at all."""
         digests = {file: await asyncio.to_thread(digest_file, file) for file in files}
-        manifest = make(digests)
+        return await self.admit(digests, make(digests), tags)
+
+    async def admit(self, files: Mapping[Path, str], manifest: Manifest, tags: Collection[str] = ()) -> Image:
+        """The same for durable files whose digests were found when they were written."""
         data = manifest.encode()
         digest = sha256(data)
 
         def change() -> Image:
-            for file, name in digests.items():
+            for file, name in files.items():
                 self.layout.add_blob(file, name)
             gone = [part for part in manifest.parts if not self.layout.blob(part).exists()]
             if gone:  # Removed by somebody since the builder looked.
@@ -205,6 +209,15 @@ class DiskImageStore:
     async def remember(self, name: str, facts: Mapping[str, Any]) -> None:
         """Keep facts under `name`."""
         await self._exclusive(lambda: self.layout.remember(name, facts))
+
+    async def has(self, part: str) -> bool:
+        """Whether a part of that digest is here, of whatever image."""
+        return await asyncio.to_thread(self.layout.blob(part).exists)
+
+    async def expecting(self, part: str) -> Path:
+        """Where a part is put together that comes from another host; see incoming.py."""
+        await self._shared(self.layout.create)
+        return self.layout.incoming / part.removeprefix("sha256:")
 
     async def manifest(self, digest: str) -> Manifest:
         """An image's manifest. Raises NotFound."""
