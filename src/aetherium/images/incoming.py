@@ -1,8 +1,8 @@
 """A part of an image on its way to this host.
 
-Its file is locked as long as somebody fetches it, and is its own lock: of several processes that want the part,
-one fetches and the others wait. Who is killed or loses the connection leaves a begin, from which the next one
-goes on. What turns out to be wrong is removed.
+Its file is locked as long as somebody fetches it, and is its own lock: of several processes that want the
+part, one fetches and the others wait. Who is killed or loses the connection leaves a begin, from which the next
+one goes on. What turns out to be wrong is removed.
 """
 
 from __future__ import annotations
@@ -33,13 +33,13 @@ Here = Callable[[int], None]
 async def incoming(path: Path) -> AsyncIterator[Incoming]:
     """Wait until nobody else fetches this part. Its file stays for a later attempt, unless the block
     ends with ImageFailed."""
-    while (fd := try_lock(path)) is None:
+    while (fd := try_lock(path)) is None:  # noqa: ASYNC110 - another process has it
         await asyncio.sleep(PAUSE_S)
     part = Incoming(path, fd)
     try:
         yield part
     except ImageFailed:
-        path.unlink(missing_ok=True)
+        await asyncio.to_thread(path.unlink, missing_ok=True)
         raise
     finally:
         part.close()

@@ -1,4 +1,4 @@
-"""Images on their way between hosts: into the object store, and from there or from another host to this one."""
+"""Images on their way between hosts: into the object store, and from there or from a peer to this one."""
 
 from __future__ import annotations
 
@@ -72,8 +72,8 @@ async def fetch(
     """Bring an image to this host, unless it is here, and tag it; at once or not at all.
 
     Several processes may want it: each part is fetched once, and goes on where an attempt that was killed or
-    cut off has ended. Raises NotFound, Unavailable, and ImageFailed for what is not as its digest says; of that
-    nothing is kept.
+    cut off has ended. Raises NotFound, Unavailable, and ImageFailed for what is not as its digest says; of
+    that nothing is kept.
     """
     manifest = await _manifest(source, digest)
     files = {}
@@ -137,7 +137,7 @@ async def _there(objects: ObjectStore, key: str) -> bool:
 async def _intact(
     pieces: AsyncGenerator[bytes, None], digest: str, here: Here
 ) -> AsyncGenerator[bytes, None]:
-    """The same pieces; raises at their end if they are not what `digest` says, so that no object comes of it."""
+    """The same pieces; raises at their end if they are not what `digest` says: no object comes of it."""
     found, size = hashlib.sha256(), 0
     async with aclosing(pieces):
         try:

@@ -9,7 +9,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
 
-import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.interfaces.clock import Clock
@@ -89,7 +88,7 @@ async def open_store(
         await asyncio.to_thread(migrating.migrate, where)
         database = SqliteDatabase(where, clock)
     else:
-        url = sa.make_url(where).set(drivername="postgresql+asyncpg")
+        url = migrating.server_url(where)
         await migrating.require(url)
         database = PostgresDatabase(url)
     store = SqlStore(database, clock, worker_id=worker_id)
