@@ -21,7 +21,7 @@ app = typer.Typer(context_settings=HELP, rich_markup_mode="rich", add_completion
 _EPILOG = (
     "Examples:\n\naetherium up\naetherium up --check --wait 30\n"
     "aetherium --data-dir /srv/aetherium up\n\n"
-    "Ctrl-C or SIGTERM ends it: VMs go on running, jobs are cancelled."
+    "Ctrl-C or SIGTERM ends it: VMs go on running, jobs wait for the next one."
 )
 # How often a socket that is not there yet is looked for; connecting is the only way to know.
 _RETRY_S = 0.1
@@ -60,7 +60,7 @@ async def _serve(command: Command) -> int:
         nonlocal forced
         if not end.is_set():
             end.set()
-            command.output.note("Shutting down: requests end, jobs are cancelled, VMs go on …")
+            command.output.note("Shutting down: requests end, jobs are handed back, VMs go on …")
             return True
         return forced
 
