@@ -102,3 +102,11 @@ class Usage:
             self.memory_mib + other.memory_mib,
             self.vms + other.vms,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerStatus:
+    """A worker, and what is in use of it."""
+
+    worker: Worker
+    usage: Usage = field(default_factory=Usage)

@@ -10,17 +10,41 @@ from aetherium import __version__
 from aetherium.gateway import problems
 from aetherium.gateway.platform import Platform
 from aetherium.gateway.rest import (
+    dead_letters,
+    events,
     executions,
     files,
     health,
     images,
     interactive,
     jobs,
+    projects,
+    queues,
+    schedules,
     snapshots,
+    tasks,
     vms,
+    workers,
 )
 from aetherium.gateway.streams import Drain, error_document
 
+# In the order of the documentation.
+_PARTS = (
+    vms,
+    executions,
+    interactive,
+    files,
+    snapshots,
+    images,
+    jobs,
+    tasks,
+    dead_letters,
+    schedules,
+    queues,
+    workers,
+    projects,
+    events,
+)
 _DESCRIPTION = """Runs untrusted jobs and agents in isolated microVMs.
 
 Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Streams are NDJSON: one JSON
@@ -41,7 +65,7 @@ def create_app(platform: Platform, drain: Drain | None = None) -> FastAPI:
     app.state.drain = drain or Drain()
     problems.install(app)
     app.include_router(health.router)
-    for module in (vms, executions, interactive, files, snapshots, images, jobs):
+    for module in _PARTS:
         app.include_router(module.router, prefix="/v1")
     app.add_middleware(Unforeseen)
     return app

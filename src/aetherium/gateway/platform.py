@@ -15,12 +15,18 @@ if TYPE_CHECKING:
     from aetherium.gateway.remote.vms import RemoteVMs
     from aetherium.interfaces.pool import VMPool
     from aetherium.services.doctor import Doctor
+    from aetherium.services.events import EventService
     from aetherium.services.executions import ExecutionService
     from aetherium.services.images import ImageService
     from aetherium.services.jobs import JobService
+    from aetherium.services.projects import ProjectService
+    from aetherium.services.queues import QueueService
+    from aetherium.services.schedules import ScheduleService
     from aetherium.services.shared_images import SharedImageService
     from aetherium.services.snapshots import SnapshotService
+    from aetherium.services.tasks import TaskService
     from aetherium.services.vms import VMService
+    from aetherium.services.workers import WorkerService
 
 
 class Platform(Protocol):
@@ -36,6 +42,18 @@ class Platform(Protocol):
     def images(self) -> ImageService | SharedImageService: ...
     @property
     def jobs(self) -> JobService: ...
+    @property
+    def tasks(self) -> TaskService: ...
+    @property
+    def schedules(self) -> ScheduleService: ...
+    @property
+    def queues(self) -> QueueService: ...
+    @property
+    def workers(self) -> WorkerService: ...
+    @property
+    def projects(self) -> ProjectService: ...
+    @property
+    def events(self) -> EventService: ...
     @property
     def doctor(self) -> Doctor: ...
     @property

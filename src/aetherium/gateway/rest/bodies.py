@@ -12,6 +12,9 @@ from fastapi import Body, Query
 from aetherium.domain.executions import ExecutionSpec, TerminalSize
 from aetherium.domain.images import ImageRecipe
 from aetherium.domain.jobs import JobSpec
+from aetherium.domain.projects import DEFAULT_PROJECT, Quota
+from aetherium.domain.schedules import ScheduleSpec
+from aetherium.domain.tasks import TaskSpec, TypeLimit
 from aetherium.domain.vms import VMSpec
 from aetherium.gateway.wire import refusing_unknown_keys
 
@@ -133,6 +136,59 @@ class JobSubmit:
     secrets: Mapping[str, str] = field(default_factory=dict, repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class TaskSubmit:
+    """A task, and the project (id or name) that it belongs to."""
+
+    spec: TaskSpec
+    project: str = DEFAULT_PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class TaskBatch:
+    """Several tasks of one project: all are accepted, or none."""
+
+    specs: tuple[TaskSpec, ...]
+    project: str = DEFAULT_PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class TaskCancel:
+    """Why, for people."""
+
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskChoice:
+    """Which tasks: all of what is given has to fit. `all`: no matter which, if nothing else is given."""
+
+    ids: tuple[str, ...] = ()
+    types: tuple[str, ...] = ()
+    group: str = ""
+    error_code: str = ""
+    project: str = ""
+    all: bool = False
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduleCreate:
+    """A schedule, its name, and the project (id or name) that it belongs to."""
+
+    name: str
+    spec: ScheduleSpec
+    project: str = DEFAULT_PROJECT
+
+
+@dataclass(frozen=True, slots=True)
+class ProjectCreate:
+    """A project."""
+
+    name: str
+    quota: Quota = field(default_factory=Quota)
+
+
 VMCreateBody = Annotated[VMCreate, refusing_unknown_keys(VMCreate), Body()]
 VMExtendBody = Annotated[VMExtend, refusing_unknown_keys(VMExtend), Body()]
 VMStopBody = Annotated[VMStop | None, refusing_unknown_keys(VMStop), Body()]
@@ -149,3 +205,11 @@ ImportBody = Annotated[ImageImport, refusing_unknown_keys(ImageImport), Body()]
 TagBody = Annotated[ImageTag, refusing_unknown_keys(ImageTag), Body()]
 PruneBody = Annotated[ImagePrune | None, refusing_unknown_keys(ImagePrune), Body()]
 JobBody = Annotated[JobSubmit, refusing_unknown_keys(JobSubmit), Body()]
+TaskBody = Annotated[TaskSubmit, refusing_unknown_keys(TaskSubmit), Body()]
+TaskBatchBody = Annotated[TaskBatch, refusing_unknown_keys(TaskBatch), Body()]
+TaskCancelBody = Annotated[TaskCancel | None, refusing_unknown_keys(TaskCancel), Body()]
+TaskChoiceBody = Annotated[TaskChoice, refusing_unknown_keys(TaskChoice), Body()]
+ScheduleBody = Annotated[ScheduleCreate, refusing_unknown_keys(ScheduleCreate), Body()]
+LimitBody = Annotated[TypeLimit, refusing_unknown_keys(TypeLimit), Body()]
+ProjectBody = Annotated[ProjectCreate, refusing_unknown_keys(ProjectCreate), Body()]
+QuotaBody = Annotated[Quota, refusing_unknown_keys(Quota), Body()]

@@ -1,0 +1,59 @@
+"""``/v1/dead-letters``: tasks that failed for good. List, get, requeue, discard; one, or all that fit."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from aetherium.domain.errors import NotFound
+from aetherium.domain.tasks import Task, TaskState
+from aetherium.gateway import wire
+from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest.choosing import Where, choice
+from aetherium.services import bulk
+
+router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
+
+
+@router.get("", response_model=list[Task])
+async def index(
+    platform: PlatformDep, where: Where, limit: bodies.Limit = 100, cursor: bodies.Cursor = None
+) -> Response:
+    """Dead tasks, newest first."""
+    where["states"] = {TaskState.DEAD}
+    found = await platform.tasks.list(limit=limit + 1, before=cursor or "", **where)
+    return wire.page(found, limit=limit, cursor=cursor)
+
+
+@router.post("/requeue")
+async def requeue_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
+    """Try all dead tasks that fit anew; answers how many were changed."""
+    return JSONResponse({"changed": await bulk.requeue(platform.tasks, **await choice(body, platform))})
+
+
+@router.post("/discard")
+async def discard_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
+    """Put all dead tasks that fit aside; answers how many were changed."""
+    return JSONResponse({"changed": await bulk.discard(platform.tasks, **await choice(body, platform))})
+
+
+@router.get("/{ref}", response_model=Task)
+async def get(ref: str, platform: PlatformDep) -> Response:
+    """One dead task."""
+    task = await platform.tasks.get(ref)
+    if task.state is not TaskState.DEAD:
+        raise NotFound("dead letter", ref, hint=f"The task is {task.state}.")
+    return wire.reply(task)
+
+
+@router.post("/{ref}/requeue", response_model=Task)
+async def requeue(ref: str, platform: PlatformDep) -> Response:
+    """Try a dead task anew, with fresh attempts."""
+    return wire.reply(await platform.tasks.requeue(ref))
+
+
+@router.post("/{ref}/discard", response_model=Task)
+async def discard(ref: str, platform: PlatformDep) -> Response:
+    """Put a dead task aside."""
+    return wire.reply(await platform.tasks.discard(ref))

@@ -1,0 +1,44 @@
+"""``/v1/events``: the log of events, live."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from aetherium.gateway import wire
+from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.streams import ndjson
+
+router = APIRouter(prefix="/events", tags=["events"])
+
+
+@router.get("")
+async def stream(
+    platform: PlatformDep,
+    drain: DrainDep,
+    after: Annotated[int, Query(ge=0, description="Only events after this `seq`.")] = 0,
+    latest: Annotated[
+        int | None,
+        Query(ge=0, le=10000, description="Instead of `after`: begin with so many that were last."),
+    ] = None,
+    type: Annotated[  # noqa: A002 - the name of the parameter
+        list[str] | None, Query(description="Only events of these types; `task.*`: all that begin so.")
+    ] = None,
+    follow: Annotated[bool, Query(description="Go on with what happens; false: end with the newest.")] = True,
+) -> Response:
+    """What happened, and then what happens, as lines `{"seq", "at", "type", "subject", "data", …}`."""
+    types = set(type or ())
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+        log = platform.events
+        begin = after if latest is None else await log.before_newest(latest, types=types)
+        reading = log.follow(after=begin, types=types) if follow else log.read(after=begin, types=types)
+        async with reading as events:
+            yield (wire.dump(event) async for event in events)
+
+    return ndjson(source, drain)

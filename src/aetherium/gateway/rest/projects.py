@@ -1,0 +1,37 @@
+"""``/v1/projects``: list, create, get, quota."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from aetherium.domain.projects import Project
+from aetherium.gateway import wire
+from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest import bodies
+
+router = APIRouter(prefix="/projects", tags=["projects"])
+
+
+@router.get("", response_model=list[Project])
+async def index(platform: PlatformDep) -> Response:
+    """All projects, by name."""
+    return JSONResponse({"items": wire.dump(list(await platform.projects.list())), "next_cursor": None})
+
+
+@router.post("", status_code=201, response_model=Project)
+async def create(body: bodies.ProjectBody, platform: PlatformDep) -> Response:
+    """Create a project."""
+    return wire.reply(await platform.projects.create(body.name, quota=body.quota), 201)
+
+
+@router.get("/{ref}", response_model=Project)
+async def get(ref: str, platform: PlatformDep) -> Response:
+    """One project by id, name, or unique prefix of its id."""
+    return wire.reply(await platform.projects.get(ref))
+
+
+@router.put("/{ref}/quota", response_model=Project)
+async def set_quota(ref: str, body: bodies.QuotaBody, platform: PlatformDep) -> Response:
+    """Replace what it may use at once; null or left out: no limit. What runs goes on."""
+    return wire.reply(await platform.projects.set_quota(ref, body))

@@ -1,0 +1,57 @@
+"""``/v1/schedules``: create, list, get, pause, resume, run now, delete."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter
+from starlette.responses import JSONResponse, Response
+
+from aetherium.domain.schedules import Schedule
+from aetherium.domain.tasks import Task
+from aetherium.gateway import wire
+from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest import bodies
+
+router = APIRouter(prefix="/schedules", tags=["schedules"])
+
+
+@router.post("", status_code=201, response_model=Schedule)
+async def create(body: bodies.ScheduleBody, platform: PlatformDep) -> Response:
+    """Create a schedule; its first task is made at its next time."""
+    return wire.reply(await platform.schedules.create(body.name, body.spec, project=body.project), 201)
+
+
+@router.get("", response_model=list[Schedule])
+async def index(platform: PlatformDep) -> Response:
+    """All schedules, by name."""
+    return JSONResponse({"items": wire.dump(list(await platform.schedules.list())), "next_cursor": None})
+
+
+@router.get("/{ref}", response_model=Schedule)
+async def get(ref: str, platform: PlatformDep) -> Response:
+    """One schedule by id, name, or unique prefix of its id."""
+    return wire.reply(await platform.schedules.get(ref))
+
+
+@router.post("/{ref}/pause", response_model=Schedule)
+async def pause(ref: str, platform: PlatformDep) -> Response:
+    """Let it make no tasks until it is resumed."""
+    return wire.reply(await platform.schedules.pause(ref))
+
+
+@router.post("/{ref}/resume", response_model=Schedule)
+async def resume(ref: str, platform: PlatformDep) -> Response:
+    """Let it go on with its next time."""
+    return wire.reply(await platform.schedules.resume(ref))
+
+
+@router.post("/{ref}/run", status_code=201, response_model=Task)
+async def run(ref: str, platform: PlatformDep) -> Response:
+    """Make its task now, beside its times."""
+    return wire.reply(await platform.schedules.run_now(ref), 201)
+
+
+@router.delete("/{ref}", status_code=204)
+async def delete(ref: str, platform: PlatformDep) -> Response:
+    """Delete a schedule; the tasks that it has made stay."""
+    await platform.schedules.delete(ref)
+    return Response(status_code=204)
