@@ -6,6 +6,7 @@ Rules:
    attempts of a worker that was killed have failed: the task is tried again, or is dead (``worker_lost``).
 2. A VM that is ``stopping`` while nobody works on it: its stop is finished.
 3. A VM that is said to run or to be paused and whose process is gone: ``failed``, its executions ``lost``.
+   One that has failed and runs all the same, since its worker was given up meanwhile: ended.
    One that is paused in fact and not in its row: whoever paused it, for a snapshot maybe, was killed, and it
    goes on. The other way: the row is corrected.
 4. Anything on the host that no row knows: removed. Rows are always written first, and the host is looked at
@@ -27,8 +28,10 @@ from aetherium.domain.errors import AetheriumError, InvalidTransition, NotFound
 from aetherium.domain.ids import JOB, is_id
 from aetherium.domain.ids import SNAPSHOT as SNAPSHOT_PREFIX
 from aetherium.domain.ids import VM as VM_PREFIX
+from aetherium.domain.jobs import JOB_LIFECYCLE
 from aetherium.domain.vms import VM, VMState
 from aetherium.interfaces.drivers import Condition, VMDriver
+from aetherium.interfaces.pool import JOB_LABEL
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host, record_end, remove_vm
 from aetherium.services.power import Power
@@ -79,7 +82,7 @@ class Reconciler:
             if not self._owners.living(vm.owner):
                 log.info("%s belonged to a process that has died: it is deleted.", vm.id)
                 await remove_vm(self._host, vm.id)
-            elif self._own_failure(vm):
+            elif self._own_failure(vm) or await self._outlived(vm):
                 await remove_vm(self._host, vm.id)
             return
         if vm.expires_at is not None and self._host.clock.now().timestamp() >= vm.expires_at:
@@ -88,6 +91,30 @@ class Reconciler:
             await self._finish_stop(vm.id)
         elif vm.state in LIVE and vm.handle is not None:
             await self._compare(vm)
+        elif vm.state is VMState.FAILED and vm.handle is not None:
+            await self._end(vm)
+
+    async def _end(self, vm: VM) -> None:
+        """A VM that was given up while its worker was away may run here all the same."""
+        driver = self._host.drivers.get(vm.driver)
+        seen = await driver.inspect(handle_of(vm))
+        if seen.condition in (Condition.RUNNING, Condition.PAUSED, Condition.HUNG):
+            log.info("%s has failed and runs: it is ended.", vm.id)
+            await driver.stop(handle_of(vm))
+
+    async def _outlived(self, vm: VM) -> bool:
+        """Whether it is the VM of a job of this process that has ended, or has another one by now: it could
+        not be removed when it should, for the database was away."""
+        job_id = vm.spec.labels.get(JOB_LABEL)
+        if job_id is None or vm.owner != self._host.owner or not self._host.locks.free(vm.id):
+            return False
+        try:
+            job = await self._host.store.jobs.get(job_id)
+        except NotFound:
+            return True
+        if JOB_LIFECYCLE.is_final(job.state) or job.owner != self._host.owner:
+            return True
+        return job.vm_id is not None and job.vm_id != vm.id
 
     def _own_failure(self, vm: VM) -> bool:
         """Whether this process began to delete it and failed."""

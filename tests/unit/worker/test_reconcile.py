@@ -18,6 +18,7 @@ from aetherium.domain.tasks import Retry, TaskSpec, TaskState
 from aetherium.domain.vms import VM, VMSpec, VMState
 from aetherium.domain.workers import WorkerInfo
 from aetherium.interfaces.drivers import Condition, Launch
+from aetherium.interfaces.pool import JOB_LABEL
 from aetherium.interfaces.store import NewTask
 from aetherium.services.connections import handle_of
 from tests.fixtures.platform import data_dir, fake_platform
@@ -190,6 +191,35 @@ async def test_the_jobs_of_a_command_that_was_killed_have_failed(data_dir: Path)
             assert (await store.tasks.get(jobs[DEAD, begun][1])).state is TaskState.DEAD
             assert (await store.jobs.get(jobs[platform.host.owner, begun][0])).state is JobState.PENDING
         assert [each.info.name for each in await store.workers.list(private=True)] == [platform.host.owner]
+
+
+async def test_a_vm_that_was_given_up_and_runs_is_ended(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        vm = await platform.vms.create(VMSpec())
+        await platform.host.connections.drop(vm.id)
+        await platform.host.store.vms.transition(vm.id, VMState.FAILED, reason="its worker was removed")
+        await platform.reconciler.reconcile()
+        seen = await platform.host.drivers.get(vm.driver).inspect(handle_of(vm))
+        assert seen.condition is Condition.GONE
+
+
+async def test_the_vm_of_a_job_that_has_ended_is_removed(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform:
+        store, now, me = platform.host.store, platform.host.clock.now(), platform.host.owner
+        spec, kept = JobSpec((JobStep("a", run="x"),)), []
+        for state, owner, ours in (
+            (JobState.FAILED, None, False),
+            (JobState.RUNNING, "somebody-else", False),
+            (JobState.RUNNING, me, True),
+        ):
+            job = Job(new_id("job"), spec, state, now, owner=owner)
+            vm = await platform.vms.create(VMSpec(labels={JOB_LABEL: job.id}), owner=me)
+            await store.jobs.add(replace(job, vm_id=vm.id))
+            if ours:
+                kept.append(vm.id)
+                await platform.vms.create(VMSpec(labels={JOB_LABEL: job.id}), owner=me)
+        await platform.reconciler.reconcile()
+        assert [vm.id for vm in await platform.vms.list()] == kept
 
 
 async def test_two_processes_reconcile_at_once(data_dir: Path) -> None:
