@@ -87,8 +87,10 @@ class ScriptedJobs:
     async def wait(self, job_id: str) -> Job:
         return self.jobs[job_id]
 
-    async def list(self, *, states: Sequence[JobState] = ()) -> Sequence[Job]:
-        return list(self.jobs.values())
+    async def list(
+        self, *, states: Sequence[JobState] = (), limit: int = 100, before: str = ""
+    ) -> Sequence[Job]:
+        return list(self.jobs.values())[:limit]
 
     async def cancel(self, ref: str) -> Job:
         self.jobs[ref] = replace(self.jobs[ref], state=JobState.CANCELLED, ended_at=_NOW)

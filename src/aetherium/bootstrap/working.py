@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aetherium import __version__
-from aetherium.domain.errors import AetheriumError
 from aetherium.domain.ids import WORKER, is_id, new_id
 from aetherium.domain.workers import Capacity, WorkerInfo
 from aetherium.interfaces.bus import EventBus
@@ -118,7 +117,7 @@ def _describer(
             address=address(),
             version=__version__,
             capacity=Capacity(settings.worker_tasks, settings.worker_vcpus, settings.worker_memory_mib),
-            drivers=await _working(host),
+            drivers=tuple(await host.drivers.working()),
             labels=settings.worker_labels,
             images=tuple(image.digest for image in await host.images.list()),
             pooled=pools.waiting(),
@@ -126,18 +125,6 @@ def _describer(
         )
 
     return describe
-
-
-async def _working(host: Host) -> tuple[str, ...]:
-    """The drivers that work now."""
-    names = []
-    for driver in host.drivers.all():
-        try:
-            if (await driver.probe()).available:
-                names.append(driver.name)
-        except AetheriumError:
-            continue
-    return tuple(names)
 
 
 def make_orchestrator(settings: Settings, links: Links, holder: str, files: JobFiles) -> Orchestrator:

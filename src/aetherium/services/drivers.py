@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
-from aetherium.domain.errors import InvalidInput, Unavailable
+from aetherium.domain.errors import AetheriumError, InvalidInput, Unavailable
 from aetherium.interfaces.drivers import DriverProbe, VMDriver
 
+log = logging.getLogger(__name__)
+
 AUTO = "auto"
+# So many starts in a row that the host failed take a driver out of rotation, for so many seconds.
+MOST_FAILURES = 3
+REST_S = 60.0
 
 
 class Drivers:
@@ -15,10 +23,14 @@ class Drivers:
 
     Args:
         drivers: strongest first.
+        clock: seconds that only grow.
     """
 
-    def __init__(self, drivers: Sequence[VMDriver]) -> None:
+    def __init__(self, drivers: Sequence[VMDriver], *, clock: Callable[[], float] = time.monotonic) -> None:
         self._drivers = {driver.name: driver for driver in drivers}
+        self._clock = clock
+        self._failures: dict[str, int] = {}
+        self._rests_until: dict[str, float] = {}
 
     def all(self) -> Sequence[VMDriver]:
         """Strongest first."""
@@ -50,3 +62,32 @@ class Drivers:
             hint="See: aetherium doctor",
             drivers=list(self._drivers),
         )
+
+    @contextmanager
+    def starting(self, name: str) -> Iterator[None]:
+        """Note how the start of a VM goes, as far as the host has to do with it: what a guest does after its
+        start is not the driver's fault."""
+        try:
+            yield
+        except AetheriumError:
+            self._failures[name] = self._failures.get(name, 0) + 1
+            if self._failures[name] >= MOST_FAILURES:
+                log.warning("The driver %s failed %d times in a row.", name, self._failures[name])
+                self._rests_until[name] = self._clock() + REST_S
+            raise
+        self._failures.pop(name, None)
+        self._rests_until.pop(name, None)
+
+    async def working(self) -> Sequence[str]:
+        """Those that others should give VMs to now: they work on this host, and have not failed again and
+        again of late."""
+        names = []
+        for driver in self.all():
+            try:
+                available = (await driver.probe()).available
+            except AetheriumError as error:
+                log.warning("The driver %s cannot be probed: %s", driver.name, error)
+                continue
+            if available and self._clock() >= self._rests_until.get(driver.name, float("-inf")):
+                names.append(driver.name)
+        return names

@@ -73,7 +73,8 @@ class Launcher:
                 draft.spec.network,
             )
             driver = host.drivers.get(draft.driver)
-            handle = await start(driver, launch)
+            with host.drivers.starting(draft.driver):
+                handle = await start(driver, launch)
             guest = await host.connections.open(draft.id, handle, timeout_s=host.settings.boot_timeout_s)
             await self.introduce(draft, guest)
             return await host.store.vms.transition(

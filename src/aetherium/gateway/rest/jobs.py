@@ -36,7 +36,8 @@ async def index(
     cursor: bodies.Cursor = None,
 ) -> Response:
     """Jobs, newest first."""
-    return wire.page(await platform.jobs.list(states=state or ()), limit=limit, cursor=cursor)
+    found = await platform.jobs.list(states=state or (), limit=limit + 1, before=cursor or "")
+    return wire.page(found, limit=limit, cursor=cursor)
 
 
 @router.get("/{ref}", response_model=Job)
