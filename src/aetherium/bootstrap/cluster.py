@@ -36,11 +36,16 @@ from aetherium.queue.redis import open_redis_queue
 from aetherium.services.cluster_vms import VMMaker
 from aetherium.services.doctor import Doctor
 from aetherium.services.drivers import Drivers
+from aetherium.services.events import EventService
 from aetherium.services.job_files import LocalJobFiles, SharedJobFiles
 from aetherium.services.jobs import JobService, Prepare
+from aetherium.services.projects import ProjectService
+from aetherium.services.queues import QueueService
+from aetherium.services.schedules import ScheduleService
 from aetherium.services.shared_images import SharedImageService
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
+from aetherium.services.workers import WorkerService
 from aetherium.settings import Settings
 from aetherium.storage.store import open_store
 from aetherium.worker.grpc.server import serve_worker
@@ -58,6 +63,11 @@ class ClusterPlatform:
     images: SharedImageService
     jobs: JobService
     tasks: TaskService
+    schedules: ScheduleService
+    queues: QueueService
+    workers: WorkerService
+    projects: ProjectService
+    events: EventService
     doctor: Doctor
     pools: NoPool
 
@@ -204,6 +214,11 @@ def _platform(
             prepare=_packer(settings, objects),
         ),
         tasks=links.tasks,
+        schedules=ScheduleService(links.store, links.tasks),
+        queues=QueueService(links.store, links.bus, links.types),
+        workers=WorkerService(links.store, links.bus),
+        projects=ProjectService(links.store, links.bus),
+        events=EventService(links.store, links.bus),
         doctor=Doctor(settings, Drivers(used.drivers), images),
         pools=NoPool(),
     )

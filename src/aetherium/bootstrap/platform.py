@@ -20,6 +20,7 @@ from aetherium.services.activity import Activity
 from aetherium.services.connections import Connections
 from aetherium.services.doctor import Doctor
 from aetherium.services.drivers import Drivers
+from aetherium.services.events import EventService
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host, record_end
 from aetherium.services.images import ImageService
@@ -29,12 +30,16 @@ from aetherium.services.journal import ExecutionJournal
 from aetherium.services.launching import Launcher
 from aetherium.services.locks import FileLocks
 from aetherium.services.power import Power
+from aetherium.services.projects import ProjectService
+from aetherium.services.queues import QueueService
+from aetherium.services.schedules import ScheduleService
 from aetherium.services.settling import Settler
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
 from aetherium.services.vms import VMService
 from aetherium.services.warm import WarmSnapshots
+from aetherium.services.workers import WorkerService
 from aetherium.settings import Settings
 from aetherium.storage.store import open_store
 from aetherium.worker.background import Tasks, tasks
@@ -60,6 +65,11 @@ class Platform:
     doctor: Doctor
     host: Host
     tasks: TaskService
+    schedules: ScheduleService
+    queues: QueueService
+    workers: WorkerService
+    projects: ProjectService
+    events: EventService
     pools: WarmPools
     reaper: Reaper
     reconciler: Reconciler
@@ -225,6 +235,11 @@ def _platform(
         doctor=Doctor(settings, host.drivers, used.images),
         host=host,
         tasks=links.tasks,
+        schedules=ScheduleService(links.store, links.tasks),
+        queues=QueueService(links.store, links.bus, links.types),
+        workers=WorkerService(links.store, links.bus),
+        projects=ProjectService(links.store, links.bus),
+        events=EventService(links.store, links.bus),
         pools=pools,
         reaper=Reaper(host, power, settler),
         reconciler=Reconciler(host, owners, power, snapshots, warm),
