@@ -7,13 +7,20 @@ from types import TracebackType
 from typing import Any
 
 from aetherium.client import values
+from aetherium.client.dead_letters import DeadLetters
+from aetherium.client.events import Events
 from aetherium.client.executions import Executions
 from aetherium.client.files import Files
 from aetherium.client.images import Images
 from aetherium.client.jobs import Jobs
+from aetherium.client.projects import Projects
+from aetherium.client.queues import Queues
+from aetherium.client.schedules import Schedules
 from aetherium.client.snapshots import Snapshots
+from aetherium.client.tasks import Tasks
 from aetherium.client.transport import Transport
 from aetherium.client.vms import VMs
+from aetherium.client.workers import Workers
 from aetherium.domain.checks import Check
 
 
@@ -32,6 +39,13 @@ class AsyncClient:
         self.images = Images(transport)
         self.snapshots = Snapshots(transport)
         self.jobs = Jobs(transport)
+        self.tasks = Tasks(transport)
+        self.dead_letters = DeadLetters(transport)
+        self.schedules = Schedules(transport)
+        self.queues = Queues(transport)
+        self.workers = Workers(transport)
+        self.projects = Projects(transport)
+        self.events = Events(transport)
 
     @classmethod
     def unix(cls, socket: Path | str) -> AsyncClient:

@@ -13,14 +13,20 @@ _PAGE = 500
 
 
 async def collect(
-    transport: Transport, path: str, kind: type[T], params: dict[str, Any] | None = None
+    transport: Transport,
+    path: str,
+    kind: type[T],
+    params: dict[str, Any] | None = None,
+    *,
+    limit: int | None = None,
 ) -> list[T]:
-    """All items of all pages."""
+    """The first `limit` items, of as many pages as it takes; None: all."""
     items: list[T] = []
     cursor: str | None = None
     while True:
-        page = await transport.call("GET", path, params={**(params or {}), "limit": _PAGE, "cursor": cursor})
+        size = _PAGE if limit is None else min(_PAGE, limit - len(items))
+        page = await transport.call("GET", path, params={**(params or {}), "limit": size, "cursor": cursor})
         items += values.load_all(kind, page["items"])
         cursor = page["next_cursor"]
-        if cursor is None:
+        if cursor is None or len(items) == limit:
             return items

@@ -37,11 +37,19 @@ class Transport:
         """Close all connections."""
         await self._http.aclose()
 
-    async def call(self, method: str, path: str, *, params: Params | None = None, body: Any = None) -> Any:
+    async def call(
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Params | None = None,
+        body: Any = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> Any:
         """One request; the answer as JSON types, or None if it has no body."""
         with self._translating():
             response = await self._http.request(
-                method, path, params=_clean(params), json=body if body is not None else None
+                method, path, params=_clean(params), json=body, headers=dict(headers or {})
             )
         _check(response.status_code, response.content)
         return response.json() if response.content else None
