@@ -36,7 +36,7 @@ class ProjectService:
 
     async def create(self, name: str, *, quota: Quota | None = None) -> Project:
         """A project. Raises InvalidInput, AlreadyExists."""
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise InvalidInput(
                 f"A project cannot be named {name!r}.",
                 hint="Use up to 63 small letters, digits and '-'; begin with a letter or digit.",

@@ -32,7 +32,7 @@ class ScheduleService:
         Raises InvalidInput (name, zone, cron expression, the task's type or payload), NotFound (project),
         AlreadyExists (name).
         """
-        if not _NAME.match(name):
+        if not _NAME.fullmatch(name):
             raise InvalidInput(
                 f"A schedule cannot be named {name!r}.",
                 hint="Use up to 100 letters, digits, '.', '_' and '-'; begin with a letter or digit.",
