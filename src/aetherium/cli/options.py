@@ -6,6 +6,7 @@ import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -81,6 +82,29 @@ def seconds(text: str, field: str) -> float:
             f"{field} is {text!r}.", hint="Write a duration like 90s, 10m, 2h or 1d.", field=field
         )
     return float(match[1]) * _SECONDS[(match[2] or "s").lower()]
+
+
+def moment(text: str, field: str) -> datetime:
+    """``2026-12-24T18:00`` in this machine's zone, or with one of its own. Raises InvalidInput."""
+    try:
+        return datetime.fromisoformat(text.strip()).astimezone()
+    except ValueError as error:
+        raise InvalidInput(
+            f"{field} is {text!r}.",
+            hint="Write a time like 2026-12-24T18:00 or 2026-12-24T17:00Z.",
+            field=field,
+        ) from error
+
+
+def pairs(given: Sequence[str] | None, field: str) -> dict[str, str]:
+    """``K=V`` each. Raises InvalidInput."""
+    found = {}
+    for item in given or ():
+        name, equals, value = item.partition("=")
+        if not equals or not name:
+            raise InvalidInput(f"{field} is {item!r}.", hint="Write K=V.", field=field)
+        found[name] = value
+    return found
 
 
 def environment(given: Sequence[str] | None) -> dict[str, str]:

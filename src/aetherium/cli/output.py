@@ -181,12 +181,20 @@ _LISTED = {
     "VM": "See: aetherium vm list",
     "job": "See: aetherium job list",
     "snapshot": "See: aetherium snapshot list",
+    "task": "See: aetherium task list",
+    "dead letter": "See: aetherium dead-letter list",
+    "schedule": "See: aetherium schedule list",
+    "worker": "See: aetherium worker list",
+    "project": "See: aetherium project list",
 }
 _STYLES = {
-    **dict.fromkeys(("running", "ready", "succeeded", "passed", "exited"), "green"),
-    **dict.fromkeys(("failed", "timed_out", "lost", "signaled"), "red"),
-    **dict.fromkeys(("paused", "stopped", "cancelled", "skipped"), "yellow"),
-    **dict.fromkeys(("creating", "stopping", "pending", "starting", "deleting"), "cyan"),
+    **dict.fromkeys(("blocked", "scheduled"), "blue"),
+    **dict.fromkeys(("running", "ready", "succeeded", "passed", "exited", "active"), "green"),
+    **dict.fromkeys(("failed", "timed_out", "lost", "signaled", "dead"), "red"),
+    **dict.fromkeys(("paused", "stopped", "cancelled", "skipped", "discarded", "draining"), "yellow"),
+    **dict.fromkeys(
+        ("creating", "stopping", "pending", "starting", "deleting", "cancelling", "queued"), "cyan"
+    ),
 }
 
 
