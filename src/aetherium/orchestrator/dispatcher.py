@@ -159,6 +159,18 @@ class Dispatcher:
             }
             await self._store.tasks.explain(news, park=park)
         self._reasons = dict(turn.busy)
+        if turn.hopeless:
+            await self._doubt(turn)
+
+    async def _doubt(self, turn: _Turn) -> None:
+        """Whoever registered after the workers were read could not bring back what was parked since."""
+        if _abilities(await self._store.workers.list()) != _abilities(turn.workers):
+            self.forget()
+            await self._store.tasks.unpark()
+
+
+def _abilities(workers: Sequence[Worker]) -> dict[str, object]:
+    return {each.id: (each.incarnation, each.state, each.info) for each in workers}
 
 
 class _Turn:
@@ -173,6 +185,11 @@ class _Turn:
         self.allowances: dict[str, int] = {}
         self.hopeless: dict[str, str] = {}
         self.busy: dict[str, str] = {}
+
+    @property
+    def workers(self) -> Sequence[Worker]:
+        """As they were known to it."""
+        return self._facts.workers
 
     def run(self, turns: Turns, heads: Mapping[Lane, Sequence[Task]]) -> Sequence[tuple[Task, str]]:
         """The tasks that can begin now, each with its worker."""
