@@ -1,8 +1,8 @@
 """A part of an image on its way to this host.
 
 Its file is locked as long as somebody fetches it, and is its own lock: of several processes that want the
-part, one fetches and the others wait. Who is killed or loses the connection leaves a begin, from which the next
-one goes on. What turns out to be wrong is removed.
+part, one fetches and the others wait. Who is killed or loses the connection leaves a begin, from which the
+next one goes on. What turns out to be wrong is removed.
 """
 
 from __future__ import annotations

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
+
+log = logging.getLogger(__name__)
 
 
 @asynccontextmanager
@@ -13,12 +16,21 @@ async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[No
     """`work` runs while the block does, and is over when the block is left.
 
     Not a TaskGroup: that would wrap the errors of the block into groups, and its caller could not tell them.
-    What `work` raises comes out where the block is left; it should log and go on.
+    What `work` raises is logged when it happens, and raised where the block is left.
     """
-    task = asyncio.create_task(work, name=name)
+    task = asyncio.create_task(_logged(work, name), name=name)
     try:
         yield
     finally:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
+        work.close()  # where the block was so short that it was not even begun
+
+
+async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
+    try:
+        await work
+    except Exception:
+        log.exception("The work %r has failed, and is over.", name)
+        raise

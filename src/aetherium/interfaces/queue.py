@@ -1,10 +1,10 @@
 """Delivers tickets to workers. The database is the truth; what is in a queue is only a hint.
 
-A ticket says "worker, claim this task". Lost tickets are sent again by the orchestrator, and a ticket that comes
-twice finds its task claimed; so an adapter may lose and repeat, and both shall be rare.
+A ticket says "worker, claim this task". Lost tickets are sent again by the orchestrator, and a ticket that
+comes twice finds its task claimed; so an adapter may lose and repeat, and both shall be rare.
 
-Each lane (``worker.<worker id>``) is read by one worker. Legal order of calls: `open` (a context manager in the
-adapter's module), then any calls at once; a `Delivery` is answered by exactly one of `ack` and `release`.
+Each lane (``worker.<worker id>``) is read by one worker. Legal order of calls: `open` (a context manager in
+the adapter's module), then any calls at once; a `Delivery` is answered by exactly one of `ack` and `release`.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class Ticket:
 
     @property
     def key(self) -> str:
-        """What makes it the same ticket: a repeat is dropped while the first one waits."""
+        """What makes it the same ticket: a repeat is dropped while the first one is in the lane."""
         return f"{self.task_id}-{self.attempt}"
 
 
@@ -49,6 +49,7 @@ class Consumer(Protocol):
         """Wait for tickets; at least one, at most `limit`, most urgent first, oldest first among equals.
 
         Never asks for more than it can hold: what is not received stays for a later call (backpressure).
+        May be cancelled: what it had in hand comes at the next call.
         While the queue cannot be reached it waits and connects again; it raises nothing for that.
         """
         ...
@@ -67,8 +68,8 @@ class TaskQueue(Protocol):
     """Lanes of tickets. Raises Unavailable when the queue cannot be reached."""
 
     async def publish(self, lane: str, tickets: Sequence[Ticket], *, delay_s: float = 0.0) -> None:
-        """Append to a lane, in one round trip as far as can be. Tickets whose key waits there already are
-        dropped. `delay_s`: not delivered before."""
+        """Append to a lane, in one round trip as far as can be. Tickets whose key is there already, waiting
+        or held, are dropped. `delay_s`: not delivered before."""
         ...
 
     def consume(self, lane: str) -> AbstractAsyncContextManager[Consumer]:
@@ -88,7 +89,7 @@ class TaskQueue(Protocol):
     async def resume(self, lane: str) -> None: ...
 
     async def drop(self, lane: str) -> None:
-        """Remove a lane with all its tickets."""
+        """Remove a lane with all its tickets, those that are held too. It is no longer paused."""
         ...
 
     async def ping(self) -> None:

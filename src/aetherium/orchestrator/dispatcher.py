@@ -16,7 +16,8 @@ from aetherium.domain.projects import Project
 from aetherium.domain.tasks import Demand, Priority, Task, TypeLimit
 from aetherium.domain.workers import Usage, Worker
 from aetherium.interfaces.queue import TaskQueue, Ticket
-from aetherium.interfaces.store import Lane, LeaderEpoch, Load, Placement, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Lane, LeaderEpoch, Load, Placement
 from aetherium.orchestrator.placement import Choice, Room, Strategy, choose, rooms
 from aetherium.orchestrator.turns import Turns
 

@@ -9,7 +9,8 @@ from collections.abc import Awaitable, Callable
 
 from aetherium.domain.errors import AetheriumError, Conflict
 from aetherium.interfaces.bus import EventBus
-from aetherium.interfaces.store import LeaderEpoch, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import LeaderEpoch
 from aetherium.orchestrator.dispatcher import Dispatcher
 from aetherium.orchestrator.retention import Retention
 from aetherium.orchestrator.schedules import ScheduleRunner

@@ -11,7 +11,7 @@ from collections import deque
 from collections.abc import Generator, Mapping, Sequence
 
 from aetherium.domain.tasks import Task
-from aetherium.interfaces.store import Lane
+from aetherium.interfaces.task_store import Lane
 
 
 class Turns:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 from typing import Unpack
 
 from aetherium.domain.tasks import ACTIVE, WAITING, TaskState
-from aetherium.interfaces.store import TaskFilter
+from aetherium.interfaces.task_store import TaskFilter
 from aetherium.services.tasks import MOST_AT_ONCE, TaskService
 
 

@@ -25,7 +25,8 @@ from aetherium.domain.vms import VMSpec
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.jobs import JobFiles
-from aetherium.interfaces.store import NewTask, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import NewTask
 from aetherium.services.job_journal import EVENTS, FINISHED, finished, parse_events
 from aetherium.services.sealing import Sealer
 from aetherium.services.task_types import JOB_RUN

@@ -13,7 +13,8 @@ from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import ENDED, TASK_LIFECYCLE, Attempt, Retry, Task, TaskSpec, TaskState
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.clock import Clock
-from aetherium.interfaces.store import NewTask, Store, TaskFilter
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import NewTask, TaskFilter
 from aetherium.services.task_types import TaskTypes
 
 # Topics of the bus.

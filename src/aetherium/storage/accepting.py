@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import AlreadyExists, NotFound
 from aetherium.domain.tasks import Task, TaskState
-from aetherium.interfaces.store import NewTask
+from aetherium.interfaces.task_store import NewTask
 from aetherium.storage.database import Database, now
 from aetherium.storage.ending import DEPENDENCY, announce
 from aetherium.storage.tables import dependencies, tasks

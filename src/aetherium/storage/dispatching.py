@@ -10,7 +10,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.tasks import WAITING, Task, TaskState
 from aetherium.domain.workers import PRESENT, Usage, WorkerState
-from aetherium.interfaces.store import Lane, Load, Placement
+from aetherium.interfaces.task_store import Lane, Load, Placement
 from aetherium.storage.database import Database
 from aetherium.storage.ending import DEADLINE, give_up
 from aetherium.storage.tables import DUE, HELD, OVERDUE, READY, tasks, vms, workers

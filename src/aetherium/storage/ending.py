@@ -13,7 +13,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aetherium.domain.events import Event
 from aetherium.domain.ids import EVENT, new_id
 from aetherium.domain.tasks import ACTIVE, ENDED, WAITING, Task, TaskSpec, TaskState
-from aetherium.interfaces.store import Outcome
+from aetherium.interfaces.task_store import Outcome
 from aetherium.storage import events, jobs
 from aetherium.storage.codec import load
 from aetherium.storage.database import Database, now

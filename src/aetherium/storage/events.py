@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.events import Event
-from aetherium.interfaces.store import EventRepository, LeaderEpoch
+from aetherium.interfaces.cluster_store import EventRepository
+from aetherium.interfaces.task_store import LeaderEpoch
 from aetherium.storage import leaders
 from aetherium.storage.database import Database
 from aetherium.storage.tables import events, outbox

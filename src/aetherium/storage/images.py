@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aetherium.interfaces.store import ImageRepository
+from aetherium.interfaces.cluster_store import ImageRepository
 from aetherium.storage.database import Database
 from aetherium.storage.tables import images
 

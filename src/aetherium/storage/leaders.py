@@ -7,7 +7,8 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import Conflict
-from aetherium.interfaces.store import LeaderEpoch, LeaderRepository
+from aetherium.interfaces.cluster_store import LeaderRepository
+from aetherium.interfaces.task_store import LeaderEpoch
 from aetherium.storage.database import Database
 from aetherium.storage.tables import leaders
 

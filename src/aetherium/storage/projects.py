@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import AlreadyExists, NotFound
 from aetherium.domain.projects import Project, Quota
-from aetherium.interfaces.store import ProjectRepository
+from aetherium.interfaces.cluster_store import ProjectRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.tasks import Priority, TypeLimit
-from aetherium.interfaces.store import QueueRepository
+from aetherium.interfaces.task_store import QueueRepository
 from aetherium.storage.database import Database, now
 from aetherium.storage.tables import queues, type_limits
 

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import AlreadyExists
 from aetherium.domain.schedules import Schedule, ScheduleSpec
-from aetherium.interfaces.store import ScheduleRepository
+from aetherium.interfaces.cluster_store import ScheduleRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database, now
 from aetherium.storage.finding import find_id

@@ -9,7 +9,7 @@ from typing import Any
 import sqlalchemy as sa
 
 from aetherium.domain.tasks import Task, TaskSpec, TaskState
-from aetherium.interfaces.store import NewTask
+from aetherium.interfaces.task_store import NewTask
 from aetherium.storage.codec import dump, load
 from aetherium.storage.tables import tasks
 

@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.errors import AlreadyExists, NotFound
 from aetherium.domain.tasks import ACTIVE, Attempt, Task, TaskState
-from aetherium.interfaces.store import (
+from aetherium.interfaces.task_store import (
     Lane,
     LeaderEpoch,
     Load,

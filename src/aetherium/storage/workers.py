@@ -16,7 +16,7 @@ from aetherium.domain.ids import EVENT, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM_LIFECYCLE, VMState
 from aetherium.domain.workers import PRESENT, Worker, WorkerInfo, WorkerState
-from aetherium.interfaces.store import WorkerRepository
+from aetherium.interfaces.cluster_store import WorkerRepository
 from aetherium.storage import events
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database, now

@@ -11,7 +11,8 @@ import pytest
 from aetherium.domain.errors import AlreadyExists, NotFound
 from aetherium.domain.ids import new_id
 from aetherium.domain.tasks import Demand, Priority, Retry, Task, TaskSpec, TaskState
-from aetherium.interfaces.store import NewTask, Outcome, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import NewTask, Outcome
 from tests.contract.store.databases import Stores
 from tests.contract.store.values import a_leader, a_task, a_worker, accepted, running
 

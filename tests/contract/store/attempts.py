@@ -10,7 +10,8 @@ import pytest
 from aetherium.domain.ids import new_id
 from aetherium.domain.tasks import Retry, TaskState
 from aetherium.domain.workers import WorkerInfo
-from aetherium.interfaces.store import Outcome, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Outcome
 from tests.contract.store.databases import Stores
 from tests.contract.store.values import LONG_S, a_leader, a_task, a_worker, accepted, placed, running
 

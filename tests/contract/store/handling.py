@@ -6,7 +6,8 @@ import asyncio
 
 from aetherium.domain.ids import new_id
 from aetherium.domain.tasks import Retry, TaskState
-from aetherium.interfaces.store import Outcome, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Outcome
 from tests.contract.store.databases import Stores
 from tests.contract.store.values import a_leader, a_task, a_worker, accepted, placed, running
 

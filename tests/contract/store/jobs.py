@@ -28,7 +28,8 @@ from aetherium.domain.jobs import (
     TestSummary,
 )
 from aetherium.domain.tasks import TaskState
-from aetherium.interfaces.store import Outcome, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Outcome
 from tests.contract.store.databases import Stores
 from tests.contract.store.values import BEGIN, a_job, a_worker, accepted, running
 

@@ -7,7 +7,8 @@ import asyncio
 import pytest
 
 from aetherium.domain.errors import Conflict
-from aetherium.interfaces.store import LeaderEpoch, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import LeaderEpoch
 from tests.contract.store.databases import Stores
 
 

@@ -12,7 +12,8 @@ from aetherium.domain.ids import new_id
 from aetherium.domain.tasks import Demand, Priority, TaskState
 from aetherium.domain.vms import Resources, VMState
 from aetherium.domain.workers import Usage
-from aetherium.interfaces.store import Lane, LeaderEpoch, Outcome, Placement, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Lane, LeaderEpoch, Outcome, Placement
 from tests.contract.store.databases import Stores
 from tests.contract.store.values import a_leader, a_task, a_vm, a_worker, accepted, placed, running
 

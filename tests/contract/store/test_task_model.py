@@ -22,7 +22,7 @@ from hypothesis.stateful import (
 from aetherium.domain.ids import new_id
 from aetherium.domain.tasks import ACTIVE, WAITING, Retry, TaskState
 from aetherium.domain.workers import WorkerInfo
-from aetherium.interfaces.store import Outcome, Placement
+from aetherium.interfaces.task_store import Outcome, Placement
 from tests.contract.store.databases import Stores
 from tests.contract.store.values import LONG_S, a_leader, a_task
 

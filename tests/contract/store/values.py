@@ -13,7 +13,8 @@ from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import Task, TaskSpec
 from aetherium.domain.vms import VM, VMSpec, VMState
 from aetherium.domain.workers import Worker, WorkerInfo
-from aetherium.interfaces.store import LeaderEpoch, NewTask, Placement, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import LeaderEpoch, NewTask, Placement
 
 BEGIN = datetime(2026, 3, 4, 5, 6, 7, 891011, tzinfo=UTC)
 DIGEST = "sha256:" + "0" * 64

@@ -23,7 +23,7 @@ from aetherium.domain.jobs import (
 )
 from aetherium.domain.tasks import Retry, TaskSpec
 from aetherium.domain.workers import WorkerInfo
-from aetherium.interfaces.store import NewTask
+from aetherium.interfaces.task_store import NewTask
 from aetherium.services.job_journal import FileJournal
 from tests.fixtures.platform import data_dir
 from tests.integration.jobs.carrying import Jobs, fake_jobs, output, warnings

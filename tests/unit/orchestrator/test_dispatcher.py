@@ -10,7 +10,8 @@ from aetherium.domain.ids import TASK, WORKER, new_id
 from aetherium.domain.tasks import Priority, TaskSpec
 from aetherium.domain.workers import Capacity, WorkerInfo
 from aetherium.interfaces.clock import SystemClock
-from aetherium.interfaces.store import LeaderEpoch, NewTask, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import LeaderEpoch, NewTask
 from aetherium.orchestrator.dispatcher import Dispatcher
 from aetherium.orchestrator.placement import Strategy
 from aetherium.queue.memory import open_memory_queue

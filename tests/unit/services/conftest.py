@@ -12,7 +12,8 @@ from aetherium.bus.memory import MemoryBus
 from aetherium.domain.tasks import Task, TaskSpec, TaskState
 from aetherium.domain.workers import Worker
 from aetherium.interfaces.clock import SystemClock
-from aetherium.interfaces.store import Outcome, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Outcome
 from aetherium.services.events import EventService
 from aetherium.services.projects import ProjectService
 from aetherium.services.queues import QueueService

@@ -12,7 +12,7 @@ from aetherium.domain.errors import AlreadyExists, InvalidInput, LimitExceeded, 
 from aetherium.domain.projects import Quota
 from aetherium.domain.schedules import Schedule, ScheduleSpec
 from aetherium.domain.tasks import TaskSpec, TaskState
-from aetherium.interfaces.store import ScheduleRepository
+from aetherium.interfaces.cluster_store import ScheduleRepository
 from tests.unit.services.conftest import NOOP, Services
 
 HOURLY = ScheduleSpec(NOOP, every_s=3600)

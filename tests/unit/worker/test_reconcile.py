@@ -19,7 +19,7 @@ from aetherium.domain.vms import VM, VMSpec, VMState
 from aetherium.domain.workers import WorkerInfo
 from aetherium.interfaces.drivers import Condition, Launch
 from aetherium.interfaces.pool import JOB_LABEL
-from aetherium.interfaces.store import NewTask
+from aetherium.interfaces.task_store import NewTask
 from aetherium.services.connections import handle_of
 from tests.fixtures.platform import data_dir, fake_platform
 from tests.fixtures.waiting import eventually

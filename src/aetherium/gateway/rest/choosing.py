@@ -10,7 +10,7 @@ from aetherium.domain.errors import InvalidInput
 from aetherium.domain.tasks import TaskState
 from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.interfaces.store import TaskFilter
+from aetherium.interfaces.task_store import TaskFilter
 
 States = Annotated[list[TaskState] | None, Query(description="Only tasks in these states.")]
 

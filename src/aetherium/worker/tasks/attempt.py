@@ -21,7 +21,7 @@ from aetherium.domain.errors import (
 )
 from aetherium.domain.tasks import Task, TaskState
 from aetherium.interfaces.handlers import Attempt, Handler, TaskResult
-from aetherium.interfaces.store import Outcome
+from aetherium.interfaces.task_store import Outcome
 
 log = logging.getLogger(__name__)
 

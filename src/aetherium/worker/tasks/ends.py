@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from aetherium.domain.errors import AetheriumError
 from aetherium.domain.tasks import ENDED, Task
 from aetherium.interfaces.bus import EventBus
-from aetherium.interfaces.store import Outcome, TaskRepository
+from aetherium.interfaces.task_store import Outcome, TaskRepository
 from aetherium.services.tasks import DISPATCH, ENDS
 
 log = logging.getLogger(__name__)

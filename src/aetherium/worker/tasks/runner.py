@@ -11,7 +11,8 @@ from aetherium.domain.tasks import Task, TaskState
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.handlers import Handler
 from aetherium.interfaces.queue import Consumer, Delivery, TaskQueue
-from aetherium.interfaces.store import Outcome, Store
+from aetherium.interfaces.store import Store
+from aetherium.interfaces.task_store import Outcome
 from aetherium.services.sealing import Sealer
 from aetherium.services.task_types import TaskTypes
 from aetherium.worker.tasks.attempt import Cut, RunningAttempt, failed
