@@ -7,39 +7,54 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import random
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 from redis.asyncio import BlockingConnectionPool, Redis
+from redis.asyncio.client import PubSub
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 
-from aetherium.bus.memory import Mailbox
+from aetherium.bus.mailbox import Mailbox
+from aetherium.domain.errors import InvalidInput
+from aetherium.interfaces.background import beside
 from aetherium.interfaces.bus import EventBus
 
 log = logging.getLogger(__name__)
 
 _CONNECTIONS = 8
 _RETRY_S, _LONGEST_RETRY_S = 0.1, 2.0
-# Without a message the connection is tried this often, so that a dead one is noticed.
-_PING_S = 5.0
+# A hint that takes longer to give is lost: whoever gives it has better things to do.
+_PATIENCE_S = 2.0
 
 
 class RedisBus:
-    """See interfaces/bus.py. Made by `open_redis_bus`."""
+    """See interfaces/bus.py. Made by `open_redis_bus`.
 
-    def __init__(self, redis: Redis, channel: str) -> None:
+    Args:
+        quiet_s: after so long without a message the connection is tried, and given up after as much again.
+    """
+
+    def __init__(self, redis: Redis, channel: str, quiet_s: float) -> None:
         self._redis = redis
         self._channel = channel
+        self._quiet_s = quiet_s
         self._mailboxes: set[Mailbox] = set()
         self._complained = False
+        self._pause_s = _RETRY_S
+        self.subscribed = asyncio.Event()
 
     async def publish(self, topic: str, message: str = "") -> None:
         try:
-            await self._redis.publish(self._channel, f"{topic}\n{message}")
+            async with asyncio.timeout(_PATIENCE_S):
+                await self._redis.publish(self._channel, f"{topic}\n{message}")
             self._complained = False
-        except (RedisError, OSError, TimeoutError) as error:
+        except (RedisError, OSError) as error:
             if not self._complained:
-                log.warning("Hints cannot be given over Redis now: %s", error)
+                log.warning("Hints cannot be given over Redis now: %s", str(error) or "no answer")
             self._complained = True
 
     @asynccontextmanager
@@ -51,57 +66,93 @@ class RedisBus:
         finally:
             self._mailboxes.discard(mailbox)
 
-    async def run(self, ready: asyncio.Event) -> None:
-        """Hand out what comes, until cancelled; `ready` once the first subscription stands."""
-        pause = _RETRY_S
+    async def run(self) -> None:
+        """Hand out what comes, until cancelled."""
         while True:
             try:
                 async with self._redis.pubsub() as subscription:
-                    await subscription.subscribe(self._channel)
-                    for mailbox in self._mailboxes:
-                        mailbox.missed()
-                    pause = _RETRY_S
-                    while True:
-                        found = await subscription.get_message(timeout=_PING_S)
-                        if found is None:
-                            await subscription.ping()
-                        elif found["type"] == "subscribe":
-                            ready.set()
-                        elif found["type"] == "message":
-                            self._offer(found["data"])
-            except (RedisError, OSError, TimeoutError) as error:
-                log.warning("The subscription to Redis was cut, and is made again: %s", error)
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_RETRY_S)
+                    async with asyncio.timeout(_PATIENCE_S):
+                        await subscription.subscribe(self._channel)
+                    await self._hand_out(subscription)
+            except (RedisError, OSError) as error:
+                log.warning(
+                    "There is no subscription to Redis, and it is made again: %s", str(error) or "no answer"
+                )
+            self.subscribed.clear()
+            await asyncio.sleep(self._pause_s * random.uniform(0.5, 1))  # noqa: S311 - jitter
+            self._pause_s = min(2 * self._pause_s, _LONGEST_RETRY_S)
 
-    def _offer(self, data: bytes) -> None:
-        topic, _, message = data.decode(errors="replace").partition("\n")
+    async def _hand_out(self, subscription: PubSub) -> None:
+        asked = False
+        while True:
+            found = await subscription.get_message(timeout=self._quiet_s)
+            if found is None:
+                if asked:
+                    raise RedisConnectionError(f"no answer within {self._quiet_s:g} seconds")
+                await subscription.ping()
+            elif found["type"] == "subscribe":
+                self._begin()
+            elif found["type"] == "message":
+                self._offer(found["data"])
+            asked = found is None
+
+    def _begin(self) -> None:
+        # Who listens already has listened to nothing until now.
+        for mailbox in self._mailboxes:
+            mailbox.missed()
+        self._pause_s = _RETRY_S
+        self.subscribed.set()
+
+    def _offer(self, data: str) -> None:
+        topic, _, message = data.partition("\n")
         for mailbox in self._mailboxes:
             mailbox.offer(topic, message)
 
 
 @asynccontextmanager
-async def open_redis_bus(url: str, *, prefix: str = "aetherium") -> AsyncIterator[RedisBus]:
-    """A bus for the time of the block. It works as soon as Redis does; until then hints are lost."""
-    pool = BlockingConnectionPool.from_url(
-        url, max_connections=_CONNECTIONS, timeout=5, socket_timeout=10, socket_connect_timeout=5
-    )
-    redis = Redis(connection_pool=pool)
-    bus = RedisBus(redis, f"{prefix}:bus")
-    ready = asyncio.Event()
-    listener = asyncio.ensure_future(bus.run(ready))
+async def open_redis_bus(
+    url: str, *, prefix: str = "aetherium", quiet_s: float = 5.0
+) -> AsyncIterator[RedisBus]:
+    """A bus for the time of the block. It works as soon as Redis does; until then hints are lost.
+
+    Args:
+        url: ``redis://USER:PASSWORD@HOST:PORT``, or ``rediss://`` for TLS.
+        prefix: one for each installation: channels are the same in all databases of a Redis.
+        quiet_s: see RedisBus.
+
+    Raises InvalidInput for a URL that is none.
+    """
+    async with Redis.from_pool(_pool(url)) as redis:
+        bus = RedisBus(redis, f"{prefix}:bus", quiet_s)
+        async with beside(bus.run(), "bus"):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_PATIENCE_S):
+                    await bus.subscribed.wait()
+            yield bus
+
+
+def _pool(url: str) -> BlockingConnectionPool:
     try:
-        try:
-            async with asyncio.timeout(2.0):
-                await ready.wait()
-        except TimeoutError:
-            log.warning("Redis does not answer yet; it is tried again and again.")
-        yield bus
-    finally:
-        listener.cancel()
-        await asyncio.gather(listener, return_exceptions=True)
-        await redis.aclose()
-        await pool.aclose()
+        return BlockingConnectionPool.from_url(
+            url,
+            max_connections=_CONNECTIONS,
+            timeout=5,
+            # With one, redis-py sends by `wait_for`, which in Python 3.11 can swallow a cancellation.
+            socket_timeout=None,
+            socket_connect_timeout=5,
+            # Else redis-py would subscribe again by itself, and nobody would hear that something was missed.
+            retry=Retry(NoBackoff(), 0),
+            decode_responses=True,
+            encoding_errors="replace",
+            protocol=2,
+        )
+    except ValueError as error:
+        # Not shown: there may be a password in it.
+        raise InvalidInput(
+            "The URL of the bus is none that is known.",
+            hint="Use redis://USER:PASSWORD@HOST:PORT, or rediss:// for TLS.",
+            field="url",
+        ) from error
 
 
 _: type[EventBus] = RedisBus

@@ -15,7 +15,7 @@ from bullmq.scripts import Scripts  # type: ignore[import-untyped]
 from redis.asyncio import Redis
 from redis.exceptions import NoScriptError
 
-from aetherium.queue.redis_client import translated
+from aetherium.queue.redis_client import answering
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ class Engine:
 
     async def run(self, calls: Calls) -> list[Any]:
         """All of them in one round trip; their answers. Raises Unavailable."""
-        with translated():
+        async with answering():
             answers = await self._send(calls.made)
             unknown = [index for index, answer in enumerate(answers) if isinstance(answer, NoScriptError)]
             if unknown:  # Redis has started again

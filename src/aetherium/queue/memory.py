@@ -146,14 +146,17 @@ class _MemoryConsumer:
 
     def __init__(self, lane: _Lane) -> None:
         self._lane = lane
-        self._held: dict[str, _Entry] = {}
+        self._held: dict[Delivery, _Entry] = {}
+        self._received = 0
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
         loop = asyncio.get_running_loop()
         while not (entries := self._lane.pop(limit, loop.time())):
             await self._lane.wait()
-        self._held |= {entry.ticket.key: entry for entry in entries}
-        return [Delivery(entry.ticket, entry) for entry in entries]
+        self._received += 1  # as the token, it tells a delivery from the next one of the same ticket
+        found = {Delivery(entry.ticket, self._received): entry for entry in entries}
+        self._held |= found
+        return tuple(found)
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         for entry in self._answered(deliveries):
@@ -165,20 +168,11 @@ class _MemoryConsumer:
 
     def give_back(self) -> None:
         """Release what was not answered."""
-        for entry in self._held.values():
+        for entry in self._answered(tuple(self._held)):
             self._lane.put_back(entry)
-        self._held.clear()
 
     def _answered(self, deliveries: Sequence[Delivery]) -> list[_Entry]:
-        found = [self._held.get(delivery.ticket.key) for delivery in deliveries]
-        answered = [
-            entry
-            for entry, delivery in zip(found, deliveries, strict=True)
-            if entry is not None and entry is delivery.token
-        ]
-        for entry in answered:
-            del self._held[entry.ticket.key]
-        return answered
+        return [self._held.pop(each) for each in deliveries if each in self._held]
 
 
 _: type[TaskQueue] = MemoryQueue

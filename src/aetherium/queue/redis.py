@@ -15,7 +15,7 @@ from aetherium.interfaces.background import beside
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.queue import Consumer, TaskQueue, Ticket
 from aetherium.queue.bullmq_engine import Engine
-from aetherium.queue.redis_client import connected, translated
+from aetherium.queue.redis_client import answering, connected
 from aetherium.queue.redis_consumer import RedisConsumer
 from aetherium.queue.redis_lane import RedisLane
 
@@ -75,7 +75,7 @@ class RedisQueue:
         await self._lane(lane).drop()
 
     async def ping(self) -> None:
-        with translated():
+        async with answering():
             await self._client.ping()
 
     def _lane(self, name: str) -> RedisLane:

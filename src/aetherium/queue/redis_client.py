@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager, contextmanager
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
 from redis.asyncio import BlockingConnectionPool, Redis
 from redis.asyncio.retry import Retry
@@ -30,7 +31,8 @@ async def connected(url: str, connections: int) -> AsyncIterator[Redis]:
             url,
             max_connections=connections,
             timeout=_ANSWER_S,
-            socket_timeout=_ANSWER_S,
+            # With one, redis-py sends by `wait_for`, which in Python 3.11 can swallow a cancellation.
+            socket_timeout=None,
             socket_connect_timeout=_CONNECT_S,
             socket_keepalive=True,
             # Who fetches tickets twice since an answer was lost, loses the first ones until their leases end.
@@ -52,13 +54,14 @@ async def connected(url: str, connections: int) -> AsyncIterator[Redis]:
         await client.aclose()
 
 
-@contextmanager
-def translated() -> Iterator[None]:
-    """Raises Unavailable for whatever Redis or the network has to say."""
+@asynccontextmanager
+async def answering() -> AsyncIterator[None]:
+    """Raises Unavailable for whatever Redis or the network has to say, and for their silence."""
     try:
-        yield
+        async with asyncio.timeout(_ANSWER_S):
+            yield
     except (RedisError, OSError) as error:
         raise Unavailable(
-            f"The queue cannot be used: {error}.",
+            f"The queue cannot be used: {str(error) or 'no answer'}.",
             hint="Is Redis running, and does it take writes?",
         ) from error

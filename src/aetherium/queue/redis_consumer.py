@@ -15,7 +15,7 @@ from redis.asyncio import Redis
 from aetherium.domain.errors import Unavailable
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.queue import Consumer, Delivery
-from aetherium.queue.redis_client import BLOCK_S, translated
+from aetherium.queue.redis_client import BLOCK_S, answering
 from aetherium.queue.redis_lane import Held, RedisLane
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ class RedisConsumer:
 
     async def _wait(self) -> None:
         seconds = BLOCK_S if self._next_at is None else self._next_at - time.time()
-        with translated():
+        async with answering():
             await self._waiter.bzpopmin(self._lane.marker, max(_SHORTEST_S, min(seconds, BLOCK_S)))
 
     async def _renew(self) -> None:
