@@ -70,10 +70,14 @@ class Incoming:
             )
         await _blocking(os.fsync, self._file.fileno())
 
+    def remove(self) -> None:
+        """Nobody can go on from it."""
+        self.path.unlink(missing_ok=True)
+
     def close(self) -> None:
         """Let go of it, and remove it if nothing came."""
         if not self._size:
-            self.path.unlink(missing_ok=True)
+            self.remove()
         self._file.close()
 
     async def _append(self, source: BlobSource, digest: str, here: Here) -> None:
