@@ -38,8 +38,9 @@ class RedisBus:
         quiet_s: after so long without a message the connection is tried, and given up after as much again.
     """
 
-    def __init__(self, redis: Redis, channel: str, quiet_s: float) -> None:
-        self._redis = redis
+    def __init__(self, speaker: Redis, hearer: Redis, channel: str, quiet_s: float) -> None:
+        self._speaker = speaker
+        self._hearer = hearer
         self._channel = channel
         self._quiet_s = quiet_s
         self._mailboxes: set[Mailbox] = set()
@@ -50,7 +51,7 @@ class RedisBus:
     async def publish(self, topic: str, message: str = "") -> None:
         try:
             async with asyncio.timeout(_PATIENCE_S):
-                await self._redis.publish(self._channel, f"{topic}\n{message}")
+                await self._speaker.publish(self._channel, f"{topic}\n{message}")
             self._complained = False
         except (RedisError, OSError) as error:
             if not self._complained:
@@ -70,7 +71,7 @@ class RedisBus:
         """Hand out what comes, until cancelled."""
         while True:
             try:
-                async with self._redis.pubsub() as subscription:
+                async with self._hearer.pubsub() as subscription:
                     async with asyncio.timeout(_PATIENCE_S):
                         await subscription.subscribe(self._channel)
                     await self._hand_out(subscription)
@@ -122,8 +123,13 @@ async def open_redis_bus(
 
     Raises InvalidInput for a URL that is none.
     """
-    async with Redis.from_pool(_pool(url)) as redis:
-        bus = RedisBus(redis, f"{prefix}:bus", quiet_s)
+    # A hint that is given twice is harmless, and a connection may have died since the last one. The
+    # subscription is not to be made again by redis-py: nobody would hear that something was missed.
+    async with (
+        Redis.from_pool(_pool(url, _CONNECTIONS, retries=1)) as speaker,
+        Redis.from_pool(_pool(url, 1, retries=0)) as hearer,
+    ):
+        bus = RedisBus(speaker, hearer, f"{prefix}:bus", quiet_s)
         async with beside(bus.run(), "bus"):
             with suppress(TimeoutError):
                 async with asyncio.timeout(_PATIENCE_S):
@@ -131,17 +137,16 @@ async def open_redis_bus(
             yield bus
 
 
-def _pool(url: str) -> BlockingConnectionPool:
+def _pool(url: str, connections: int, retries: int) -> BlockingConnectionPool:
     try:
         return BlockingConnectionPool.from_url(
             url,
-            max_connections=_CONNECTIONS,
+            max_connections=connections,
             timeout=5,
             # With one, redis-py sends by `wait_for`, which in Python 3.11 can swallow a cancellation.
             socket_timeout=None,
             socket_connect_timeout=5,
-            # Else redis-py would subscribe again by itself, and nobody would hear that something was missed.
-            retry=Retry(NoBackoff(), 0),
+            retry=Retry(NoBackoff(), retries),
             decode_responses=True,
             encoding_errors="replace",
             protocol=2,
