@@ -7,6 +7,7 @@ import asyncio
 import sys
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
+from typing import TypeVar
 
 from rich.console import Console
 
@@ -16,11 +17,16 @@ from bench.boots import boots
 from bench.machine import Machine, machine
 from bench.report import Measurement, save, show
 from bench.streams import slow_reader, streams
+from bench.tasks.latency import latency
+from bench.tasks.services import Services, services
+from bench.tasks.throughput import throughput
+from bench.tasks.waiting import depth, fairness
 
-Suite = Callable[[Machine], AsyncIterator[Measurement]]
+Place = TypeVar("Place")
+Suite = Callable[[Place], AsyncIterator[Measurement]]
 
 
-def suites(*, quick: bool) -> dict[str, Suite]:
+def vm_suites(*, quick: bool) -> dict[str, Suite[Machine]]:
     """By name. `quick` takes fewer samples and smaller streams: to see that they work."""
     repeat = 2 if quick else 7
     return {
@@ -31,30 +37,56 @@ def suites(*, quick: bool) -> dict[str, Suite]:
     }
 
 
+def task_suites(*, quick: bool) -> dict[str, Suite[Services]]:
+    """By name, as above."""
+    repeat, count = (1, 1000) if quick else (3, 10_000)
+    depths = (10, 10_000) if quick else (10, 10_000, 1_000_000)
+    return {
+        "tasks": lambda where: throughput(where, count, repeat),
+        "latency": lambda where: latency(where, 100 if quick else 400, repeat),
+        "depth": lambda where: depth(where, count, repeat, depths),
+        "fairness": lambda where: fairness(where, 2 if quick else 7),
+    }
+
+
 async def measure(chosen: list[str], *, quick: bool, console: Console) -> list[Measurement]:
     """Run suites one after the other; progress goes to `console`."""
+    vms, tasks = vm_suites(quick=quick), task_suites(quick=quick)
     found: list[Measurement] = []
-    async with machine() as where:
-        console.print(f"QEMU {where.probe.facts['qemu']}, {where.probe.reason}")
-        for name in chosen:
-            console.print(f"[bold]{name}[/]")
-            async for measurement in suites(quick=quick)[name](where):
-                console.print(f"  {measurement.name}: {measurement.measured}")
-                found.append(measurement)
+    if any(name in vms for name in chosen):
+        async with machine() as where:
+            console.print(f"QEMU {where.probe.facts['qemu']}, {where.probe.reason}")
+            found += await _run(vms, chosen, where, console)
+    if any(name in tasks for name in chosen):
+        async with services() as servers:
+            found += await _run(tasks, chosen, servers, console)
+    return found
+
+
+async def _run(
+    known: dict[str, Suite[Place]], chosen: list[str], where: Place, console: Console
+) -> list[Measurement]:
+    found = []
+    for name in chosen:
+        if name not in known:
+            continue
+        console.print(f"[bold]{name}[/]")
+        async for measurement in known[name](where):
+            console.print(f"  {measurement.name}: {measurement.measured}")
+            found.append(measurement)
     return found
 
 
 def main() -> int:
     """Returns 0 when every limit is kept, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument(
-        "--only", nargs="+", choices=[*suites(quick=True)], metavar="NAME", help="these suites"
-    )
+    names = [*vm_suites(quick=True), *task_suites(quick=True)]
+    parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="these suites")
     parser.add_argument("--quick", action="store_true", help="few samples: the figures mean little")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"), metavar="FILE")
     options = parser.parse_args()
     console = Console(stderr=True, highlight=False)
-    chosen = options.only or [*suites(quick=options.quick)]
+    chosen = options.only or names
     try:
         found = asyncio.run(measure(chosen, quick=options.quick, console=console))
     except AetheriumError as error:
