@@ -1,4 +1,5 @@
-"""Answers that go on for a while: lines of JSON (NDJSON) and bytes, at the pace of the slowest.
+"""Answers that go on for a while: lines of JSON (NDJSON) and bytes, at the pace of the slowest; and answers
+that are a long time coming.
 
 Each is produced in one task: a line is asked for only after the one before went into the socket
 (uvicorn's ``send`` waits while the client does not read), so nothing piles up here. An error before the
@@ -11,7 +12,7 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from traceback import format_exception
 from typing import Any
@@ -160,6 +161,21 @@ def ndjson(
             yield (encode_line(value) async for value in values)
 
     return StreamResponse(lines, drain, on_error=lambda e: encode_line({"error": error_document(e)}))
+
+
+def awaited(work: Callable[[], Awaitable[bytes]], drain: Drain) -> StreamResponse:
+    """JSON that `work` waits for, until its client goes away or the gateway drains."""
+
+    @asynccontextmanager
+    async def source() -> AsyncIterator[AsyncIterator[bytes]]:
+        body = await work()
+        yield _whole(body)
+
+    return StreamResponse(source, drain, media_type="application/json")
+
+
+async def _whole(body: bytes) -> AsyncIterator[bytes]:
+    yield body
 
 
 async def primed(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -15,7 +15,7 @@ from aetherium.domain.guest import OutputChunk
 from aetherium.gateway import wire
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import ndjson
+from aetherium.gateway.streams import awaited, ndjson
 from aetherium.interfaces.guest import Attachment
 
 router = APIRouter(tags=["executions"])
@@ -81,10 +81,13 @@ async def index(
 
 
 @router.get("/executions/{execution_id}", response_model=Execution)
-async def get(execution_id: str, platform: PlatformDep, wait: bool = False) -> Response:
+async def get(execution_id: str, platform: PlatformDep, drain: DrainDep, wait: bool = False) -> Response:
     """One execution; with `wait` the answer comes at its end."""
-    service = platform.executions
-    return wire.reply(await (service.wait(execution_id) if wait else service.get(execution_id)))
+
+    async def ended() -> bytes:
+        return wire.dump_json(await platform.executions.wait(execution_id))
+
+    return awaited(ended, drain) if wait else wire.reply(await platform.executions.get(execution_id))
 
 
 @router.get("/executions/{execution_id}/output")

@@ -14,7 +14,7 @@ from aetherium.domain.jobs import Job, JobState, StepLog
 from aetherium.gateway import wire
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import Drain, StreamResponse, ndjson, primed
+from aetherium.gateway.streams import Drain, StreamResponse, awaited, ndjson, primed
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -41,10 +41,14 @@ async def index(
 
 
 @router.get("/{ref}", response_model=Job)
-async def get(ref: str, platform: PlatformDep, wait: bool = False) -> Response:
+async def get(ref: str, platform: PlatformDep, drain: DrainDep, wait: bool = False) -> Response:
     """One job; with `wait` the answer comes at its end."""
     job = await platform.jobs.get(ref)
-    return wire.reply(await platform.jobs.wait(job.id) if wait else job)
+
+    async def ended() -> bytes:
+        return wire.dump_json(await platform.jobs.wait(job.id))
+
+    return awaited(ended, drain) if wait else wire.reply(job)
 
 
 @router.post("/{ref}/cancel", response_model=Job)

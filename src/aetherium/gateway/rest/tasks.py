@@ -12,9 +12,10 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Attempt, Priority, Task
 from aetherium.gateway import wire
-from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import bodies
 from aetherium.gateway.rest.choosing import States, Where, choice
+from aetherium.gateway.streams import awaited
 from aetherium.interfaces.handlers import TaskType
 from aetherium.services import bulk
 
@@ -76,13 +77,16 @@ async def cancel_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Res
 async def get(
     ref: str,
     platform: PlatformDep,
+    drain: DrainDep,
     wait: bool = False,
     timeout_s: Annotated[float | None, Query(ge=0, description="With `wait`: no longer than this.")] = None,
 ) -> Response:
     """One task; with `wait` the answer comes at its end, or after `timeout_s` with the task as it is then."""
-    if wait:
-        return wire.reply(await platform.tasks.wait(ref, timeout_s=timeout_s))
-    return wire.reply(await platform.tasks.get(ref))
+
+    async def ended() -> bytes:
+        return wire.dump_json(await platform.tasks.wait(ref, timeout_s=timeout_s))
+
+    return awaited(ended, drain) if wait else wire.reply(await platform.tasks.get(ref))
 
 
 @router.get("/{ref}/attempts", response_model=list[Attempt])
