@@ -1,7 +1,7 @@
 """Facts and hints between processes.
 
-Events (`publish`, `subscribe`) and hints (`hint`, `hints`) are both at most once here: what must not be missed is
-read from the database (events have a gapless `seq`), and the bus says that it is worth looking now.
+What is published arrives at most once: what must not be missed is read from the database (events have a
+gapless `seq`), and the bus says that it is worth looking now.
 """
 
 from __future__ import annotations
