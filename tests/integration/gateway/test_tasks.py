@@ -7,6 +7,7 @@ time.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -15,15 +16,26 @@ import pytest
 
 from aetherium.client import Client
 from aetherium.client.aio import AsyncClient
-from aetherium.domain.errors import AlreadyExists, InvalidInput, InvalidTransition, NotFound
+from aetherium.domain.errors import AlreadyExists, InvalidInput, NotFound
 from aetherium.domain.projects import Quota
 from aetherium.domain.schedules import ScheduleSpec
 from aetherium.domain.tasks import Priority, Retry, TaskSpec, TaskState, TypeLimit
+from aetherium.gateway.server import serve_platform
+from tests.fixtures.platform import fake_platform
 from tests.integration.gateway.conftest import Gateway
 
 NOOP = TaskSpec("system.noop")
 FAILS = TaskSpec("system.noop", {"failures": 9}, retry=Retry(max_attempts=1))
 LATER = TaskSpec("system.noop", run_at=datetime(2100, 1, 1, tzinfo=UTC))
+
+
+@pytest.fixture
+async def gateway(data_dir: Path) -> AsyncIterator[Gateway]:
+    """One whose platform carries tasks out."""
+    async with fake_platform(data_dir, background=True) as platform:
+        socket = data_dir / "run" / "s"
+        async with serve_platform(platform, socket, grace_s=1.0):
+            yield Gateway(platform, socket)
 
 
 async def _dead(client: AsyncClient) -> str:
@@ -146,8 +158,9 @@ async def test_dead_letters(client: AsyncClient) -> None:
         await client.dead_letters.get(alive.id)
     assert (await client.dead_letters.requeue(first)).failures == 0
     assert (await client.dead_letters.discard(second)).state is TaskState.DISCARDED
-    with pytest.raises(InvalidTransition):
-        await client.dead_letters.requeue(alive.id)
+    for change in (client.dead_letters.requeue, client.dead_letters.discard):
+        with pytest.raises(NotFound, match="dead letter"):
+            await change(alive.id)
     with pytest.raises(InvalidInput, match="not clear"):
         await client.dead_letters.discard_all()
     assert await client.dead_letters.requeue_all(error_code="worker_lost") == 0

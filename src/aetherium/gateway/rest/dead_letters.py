@@ -8,7 +8,7 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.errors import NotFound
 from aetherium.domain.tasks import Task, TaskState
 from aetherium.gateway import wire
-from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import bodies
 from aetherium.gateway.rest.choosing import Where, choice
 from aetherium.services import bulk
@@ -41,19 +41,23 @@ async def discard_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Re
 @router.get("/{ref}", response_model=Task)
 async def get(ref: str, platform: PlatformDep) -> Response:
     """One dead task."""
-    task = await platform.tasks.get(ref)
-    if task.state is not TaskState.DEAD:
-        raise NotFound("dead letter", ref, hint=f"The task is {task.state}.")
-    return wire.reply(task)
+    return wire.reply(await _dead(ref, platform))
 
 
 @router.post("/{ref}/requeue", response_model=Task)
 async def requeue(ref: str, platform: PlatformDep) -> Response:
     """Try a dead task anew, with fresh attempts."""
-    return wire.reply(await platform.tasks.requeue(ref))
+    return wire.reply(await platform.tasks.requeue((await _dead(ref, platform)).id))
 
 
 @router.post("/{ref}/discard", response_model=Task)
 async def discard(ref: str, platform: PlatformDep) -> Response:
     """Put a dead task aside."""
-    return wire.reply(await platform.tasks.discard(ref))
+    return wire.reply(await platform.tasks.discard((await _dead(ref, platform)).id))
+
+
+async def _dead(ref: str, platform: Platform) -> Task:
+    task = await platform.tasks.get(ref)
+    if task.state is not TaskState.DEAD:
+        raise NotFound("dead letter", ref, hint=f"The task is {task.state}.")
+    return task
