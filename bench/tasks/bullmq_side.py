@@ -14,10 +14,10 @@ from typing import Any
 
 import sqlalchemy as sa
 from bullmq import Queue, Worker  # type: ignore[import-untyped]
+from tests.fixtures.waiting import eventually
 
 from aetherium.process import spawned
 from bench.tasks.services import Services
-from tests.fixtures.waiting import eventually
 
 _NAME = "noop"
 _CONCURRENCY = 256

@@ -11,11 +11,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import sqlalchemy as sa
+from tests.fixtures.waiting import eventually
 
 from aetherium.process import spawned
 from bench.tasks.celery_app import BROKER, RESULTS, add, app
 from bench.tasks.services import Services
-from tests.fixtures.waiting import eventually
 
 # On two processors as fast as 2; 1 was slower, and threads much slower.
 _PROCESSES = 4

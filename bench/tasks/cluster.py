@@ -10,6 +10,8 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from tests.fixtures.waiting import eventually
+
 from aetherium.bus.redis import open_redis_bus
 from aetherium.domain.errors import Unavailable
 from aetherium.domain.tasks import Task, TaskSpec, TaskState
@@ -20,7 +22,6 @@ from aetherium.services.task_types import NOOP, TaskTypes
 from aetherium.services.tasks import TaskService
 from aetherium.storage.store import open_store
 from bench.tasks.services import Services
-from tests.fixtures.waiting import eventually
 
 READY_S = 60.0
 END_S = 600.0
