@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Awaitable, Callable, Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from aetherium.cli.options import HELP, Json
+from aetherium.cli.options import HELP, Common, Json
 from aetherium.cli.runtime import Command, execute
 from aetherium.domain.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from aetherium.client.dead_letters import DeadLetters
     from aetherium.domain.tasks import Task
 
 app = typer.Typer(
@@ -93,16 +93,17 @@ def requeue(
     as_json: Json = False,
 ) -> None:
     """Try dead letters anew, with fresh attempts."""
+    chosen = _choice(refs, kind, error, group, everything)
+    if not (refs or yes):
+        _ask(f"Requeue {chosen}?", as_json=as_json or (ctx.find_root().obj or Common()).as_json)
 
     async def work(command: Command) -> None:
         letters = command.client.dead_letters
-        if refs and _one_by_one(kind, error, group, everything):
+        if refs:
             await _each(command, refs, letters.requeue)
-        elif await _sure(command, "Requeue", kind, error, group, everything, yes=yes):
-            changed = await letters.requeue_all(
-                types=kind or (), error_code=error, group=group, all=everything
-            )
-            command.output.show({"changed": changed}, lambda console: console.print(f"{changed} requeued"))
+            return
+        changed = await letters.requeue_all(types=kind or (), error_code=error, group=group, all=everything)
+        command.output.show({"changed": changed}, lambda console: console.print(f"{changed} requeued"))
 
     execute(ctx, work, as_json=as_json)
 
@@ -122,52 +123,48 @@ def discard(
     as_json: Json = False,
 ) -> None:
     """Put dead letters aside: nothing is done about them any more."""
+    chosen = _choice(refs, kind, error, group, everything)
+    if not (refs or yes):
+        _ask(f"Discard {chosen}?", as_json=as_json or (ctx.find_root().obj or Common()).as_json)
 
     async def work(command: Command) -> None:
         letters = command.client.dead_letters
-        if refs and _one_by_one(kind, error, group, everything):
+        if refs:
             await _each(command, refs, letters.discard)
-        elif await _sure(command, "Discard", kind, error, group, everything, yes=yes):
-            changed = await letters.discard_all(
-                types=kind or (), error_code=error, group=group, all=everything
-            )
-            command.output.show({"changed": changed}, lambda console: console.print(f"{changed} discarded"))
+            return
+        changed = await letters.discard_all(types=kind or (), error_code=error, group=group, all=everything)
+        command.output.show({"changed": changed}, lambda console: console.print(f"{changed} discarded"))
 
     execute(ctx, work, as_json=as_json)
 
 
-def _one_by_one(kind: Sequence[str] | None, error: str, group: str, everything: bool) -> bool:
-    """Whether nothing but ids was given. Raises InvalidInput for both."""
-    if kind or error or group or everything:
-        raise InvalidInput("Ids and a choice were given.", hint="Give one of them.", field="task")
-    return True
+def _choice(
+    refs: Sequence[str] | None, kind: Sequence[str] | None, error: str, group: str, everything: bool
+) -> str:
+    """Which are meant, in words. Raises InvalidInput if that is not clear."""
+    wanted = (("type", " or ".join(kind or ())), ("error", error), ("group", group))
+    filters = [f"{name} {value}" for name, value in wanted if value]
+    if [bool(refs), bool(filters), everything].count(True) != 1:
+        raise InvalidInput(
+            "It is not clear which dead letters are meant.",
+            hint="Give ids, or --type, --error or --group, or --all alone.",
+            field="task",
+        )
+    return f"all dead letters of {', '.join(filters)}" if filters else "all dead letters"
+
+
+def _ask(question: str, *, as_json: bool) -> None:
+    if as_json or not sys.stdin.isatty():
+        raise InvalidInput(
+            f"{question} Nobody is there to be asked.",
+            hint="Add --yes if that is what you want.",
+            field="yes",
+        )
+    if not typer.confirm(question, err=True):
+        raise typer.Exit(1)
 
 
 async def _each(command: Command, refs: Sequence[str], change: Callable[[str], Awaitable[Task]]) -> None:
     tasks = [await change(ref) for ref in refs]
     lines = "\n".join(f"{task.id} is {task.state}" for task in tasks)
     command.output.show({"tasks": tasks}, lambda console: console.print(lines))
-
-
-async def _sure(
-    command: Command,
-    verb: str,
-    kind: Sequence[str] | None,
-    error: str,
-    group: str,
-    everything: bool,
-    *,
-    yes: bool,
-) -> bool:
-    """Whether to go on with all that fit; asks how many that are, unless told not to."""
-    if bool(kind or error or group) == everything:
-        raise InvalidInput(
-            "It is not clear which dead letters are meant.",
-            hint="Give ids, or --type, --error or --group, or --all alone.",
-            field="task",
-        )
-    if yes:
-        return True
-    letters: DeadLetters = command.client.dead_letters
-    count = len(await letters.list(types=kind or (), error_code=error, group=group))
-    return count > 0 and typer.confirm(f"{verb} {count} dead letters?", err=True, abort=True)

@@ -246,7 +246,7 @@ async def _run(command: Command, spec: JobSpec, secrets: Mapping[str, str], wish
 
     job = await _submit(command, spec, secrets)
     if wishes.detach:
-        if not await _daemon(command):
+        if not await command.stays():
             await cancel_and_wait(command, job.id, timeout_s=_CLEANUP_S)
             raise InvalidInput("--detach needs the platform to stay.", hint="Start `aetherium up` first.")
         command.output.show(job, lambda console: console.print(job.id))
@@ -259,13 +259,6 @@ async def _run(command: Command, spec: JobSpec, secrets: Mapping[str, str], wish
         command.output.note("\nCancelling the job and removing its VM …")
         await finish(cancel_and_wait(command, job.id, timeout_s=_CLEANUP_S))
         raise
-
-
-async def _daemon(command: Command) -> bool:
-    """Whether the platform outlives this command."""
-    import os
-
-    return int((await command.client.health())["pid"]) != os.getpid()
 
 
 async def _submit(command: Command, spec: JobSpec, secrets: Mapping[str, str]) -> Job:

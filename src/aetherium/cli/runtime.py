@@ -8,6 +8,7 @@ passes it on) sets `Command.interrupt`.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -48,6 +49,10 @@ class Command:
         if self._client is None:
             raise Unavailable("This command is not connected to the platform.")
         return self._client
+
+    async def stays(self) -> bool:
+        """Whether the platform outlives this command."""
+        return int((await self.client.health())["pid"]) != os.getpid()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[AsyncClient]:

@@ -109,7 +109,10 @@ def submit(
 
 
 async def _submit(command: Command, spec: TaskSpec, project: str, key: str, *, wait: bool) -> int:
+    from aetherium.cli import taskview
+
     task = await command.client.tasks.submit(spec, project=project, idempotency_key=key)
+    await taskview.warn_if_idle(command, task)
     if wait:
         return _ended(command, await command.client.tasks.wait(task.id))
     command.output.show(task, lambda console: console.print(task.id))
@@ -200,8 +203,12 @@ def wait(
     """Wait until a task has ended. Exit code 0 if it succeeded, 124 if the time ran out, else 1."""
 
     async def work(command: Command) -> int:
+        from aetherium.cli import taskview
+
         limit = taskspec.seconds(timeout, "--timeout")
-        return _ended(command, await command.client.tasks.wait(ref, timeout_s=limit))
+        task = await command.client.tasks.get(ref)
+        await taskview.warn_if_idle(command, task)
+        return _ended(command, await command.client.tasks.wait(task.id, timeout_s=limit))
 
     execute(ctx, work, as_json=as_json)
 

@@ -10,12 +10,21 @@ from aetherium.cli.formats import age, duration, moment, pairs, safe
 
 if TYPE_CHECKING:
     from aetherium.cli.output import Output
+    from aetherium.cli.runtime import Command
     from aetherium.domain.tasks import Attempt, Task
+
+
+async def warn_if_idle(command: Command, task: Task) -> None:
+    """Say so if nothing is there that could carry it out."""
+    from aetherium.domain.tasks import WAITING
+
+    if task.state in WAITING and task.worker_id is None and not await command.stays():
+        command.output.warn("Nothing carries tasks out now: it waits for `aetherium up`.")
 
 
 def table(output: Output, tasks: Sequence[Task], *, empty: str) -> None:
     """One line for each."""
-    headers = ("ID", "TYPE", "STATE", "PRIORITY", "GROUP", "ATTEMPT", "AGE", "WHY")
+    headers = ("ID", "TYPE", "STATE", "PRIORITY", "GROUP", "ATTEMPTS", "AGE", "WHY")
     output.table(headers, [_row(task) for task in tasks], empty=empty)
 
 
@@ -26,7 +35,7 @@ def _row(task: Task) -> tuple[str, ...]:
         task.state.value,
         task.spec.priority.value,
         safe(task.spec.group),
-        f"{task.attempt}/{task.spec.retry.max_attempts}" if task.attempt else "",
+        str(task.attempt),
         age(task.created_at),
         safe(task.reason or task.error_code),
     )

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import io
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 
 from aetherium.cli import dead_letter, options, project, taskspec, taskview
 from aetherium.cli.main import run
+from aetherium.cli.output import Output
+from aetherium.cli.runtime import Command
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.projects import Quota
 from aetherium.domain.tasks import Attempt, Priority, Retry, Task, TaskSpec, TaskState
+from aetherium.settings import Settings
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -67,10 +72,95 @@ def test_a_quota_changes_where_something_is_given() -> None:
         project._changed(before, "many", None, None, None, None, None)
 
 
-def test_ids_and_a_choice_exclude_one_another() -> None:
-    assert dead_letter._one_by_one(None, "", "", False)
-    with pytest.raises(InvalidInput):
-        dead_letter._one_by_one(None, "worker_lost", "", False)
+@pytest.mark.parametrize(
+    "given",
+    [
+        (None, None, "", "", False),
+        (["task_1"], None, "worker_lost", "", False),
+        (["task_1"], None, "", "", True),
+        (None, ["vm.create"], "", "", True),
+    ],
+)
+def test_which_dead_letters_are_meant_is_clear(given: tuple[Any, ...]) -> None:
+    with pytest.raises(InvalidInput, match="not clear"):
+        dead_letter._choice(*given)
+
+
+def test_the_question_names_what_was_chosen() -> None:
+    assert dead_letter._choice(None, None, "", "", True) == "all dead letters"
+    chosen = dead_letter._choice(None, ["a.b", "c.d"], "lost", "night", False)
+    assert chosen == "all dead letters of type a.b or c.d, error lost, group night"
+    assert dead_letter._choice(["task_1"], None, "", "", False)
+
+
+class Terminal(io.StringIO):
+    """A keyboard at which somebody has typed."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("verb", ["requeue", "discard"])
+def test_a_no_leaves_all_as_it_is(
+    verb: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdin", Terminal("n\n"))
+    monkeypatch.setattr(dead_letter, "execute", _never)
+    assert run(["dead-letter", verb, "--type", "vm.create"]) == 1
+    assert "all dead letters of type vm.create?" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("stdin", "more"), [(io.StringIO("y\n"), []), (Terminal("y\n"), ["--json"])], ids=["piped", "json"]
+)
+def test_programs_are_not_asked(
+    stdin: io.StringIO,
+    more: list[str],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdin", stdin)
+    monkeypatch.setattr(dead_letter, "execute", _never)
+    assert run(["dead-letter", "discard", "--all", *more]) == 2
+    shown = capsys.readouterr()
+    assert "--yes" in shown.out + shown.err
+
+
+def _never(*_: object, **__: object) -> None:
+    raise AssertionError("The command was carried out.")
+
+
+class Lent(Command):
+    """A command whose platform stays, or does not."""
+
+    def __init__(self, *, stays: bool) -> None:
+        super().__init__(cast(Settings, None), Output())
+        self._stays = stays
+
+    async def stays(self) -> bool:
+        return self._stays
+
+
+@pytest.mark.parametrize(
+    ("stays", "state", "worker", "warned"),
+    [
+        (False, TaskState.QUEUED, None, True),
+        (False, TaskState.BLOCKED, None, True),
+        (False, TaskState.QUEUED, "wkr_1", False),
+        (False, TaskState.DEAD, None, False),
+        (True, TaskState.QUEUED, None, False),
+    ],
+)
+async def test_a_task_that_nobody_carries_out_is_warned_of(
+    stays: bool,
+    state: TaskState,
+    worker: str | None,
+    warned: bool,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    task = Task("task_1", "default", TaskSpec("a.b"), state, _NOW, _NOW, worker_id=worker)
+    await taskview.warn_if_idle(Lent(stays=stays), task)
+    assert ("aetherium up" in capsys.readouterr().err) is warned
 
 
 def test_control_characters_of_errors_do_not_reach_the_terminal() -> None:
