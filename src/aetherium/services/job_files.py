@@ -3,21 +3,30 @@
 from __future__ import annotations
 
 import asyncio
+import errno
+import logging
 import os
 import shutil
 import stat
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from contextlib import ExitStack, aclosing
+from io import FileIO
 from pathlib import Path
-from typing import BinaryIO
 
-from aetherium.domain.errors import NotFound
+from aetherium.domain.errors import InvalidInput, NotFound
 from aetherium.domain.ids import JOB, check_id
 from aetherium.domain.tasks import ENDED
+from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobFile, JobFiles
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.store import Store
 
+log = logging.getLogger(__name__)
+
 _PIECE = 256 * 1024
+# Files that are sent at the same time: most are small, and wait for the store more than for their bytes.
+_AT_ONCE = 4
+_STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
 def prefix_of(job_id: str) -> str:
@@ -35,10 +44,15 @@ class LocalJobFiles:
     def __init__(self, root: Path) -> None:
         self._root = root
 
-    async def read(self, job_id: str, name: str, offset: int = 0) -> AsyncIterator[bytes]:
+    async def read(self, job_id: str, name: str, offset: int = 0) -> AsyncGenerator[bytes, None]:
         """See JobFiles."""
-        with await asyncio.to_thread(_open, self._root / check_id(job_id, JOB), name, offset) as file:
-            while piece := await asyncio.to_thread(file.read, _PIECE):
+        directory = self._root / check_id(job_id, JOB)
+        with ExitStack() as stack:
+            # `finish`: nobody may close the file while a thread is at it.
+            file = await finish(
+                asyncio.to_thread(lambda: stack.enter_context(_open(directory, name, offset)))
+            )
+            while piece := await finish(asyncio.to_thread(file.read, _PIECE)):
                 yield piece
 
     async def list(self, job_id: str, prefix: str = "") -> Sequence[JobFile]:
@@ -50,38 +64,64 @@ class LocalJobFiles:
         await asyncio.to_thread(shutil.rmtree, self._root / check_id(job_id, JOB), ignore_errors=True)
 
 
-def _open(directory: Path, name: str, offset: int) -> BinaryIO:
-    """Raises NotFound, also for what would leave the directory or is no ordinary file."""
+def _open(directory: Path, name: str, offset: int) -> FileIO:
+    """Raises NotFound, also for what would leave the directory, is no ordinary file, or leads over a link."""
+    parts = name.split("/")
+    if {"", ".", ".."} & set(parts):
+        raise NotFound("file of the job", name)
     try:
-        path = (directory / name).resolve()
-        if not path.is_relative_to(directory.resolve()):
-            raise NotFound("file of the job", name)
-        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+        fd = _walk(directory, parts)
     except (OSError, ValueError) as error:  # ValueError: a NUL in the name
         raise NotFound("file of the job", name) from error
-    if not stat.S_ISREG(os.fstat(fd).st_mode):
-        os.close(fd)
-        raise NotFound("file of the job", name)
-    file = os.fdopen(fd, "rb")
+    file = FileIO(fd)
     file.seek(offset)
     return file
 
 
+def _walk(directory: Path, parts: Sequence[str]) -> int:
+    """Step by step, so that no link is followed even if it is made meanwhile."""
+    fd = os.open(directory, _STEP | os.O_DIRECTORY)
+    for part in parts:
+        try:
+            below = os.open(part, _STEP, dir_fd=fd)
+        finally:
+            os.close(fd)
+        fd = below
+    if not stat.S_ISREG(os.fstat(fd).st_mode):
+        os.close(fd)
+        raise FileNotFoundError(errno.ENOENT, "no ordinary file")
+    return fd
+
+
 def _listed(directory: Path, prefix: str) -> list[JobFile]:
     found = []
-    for path in sorted(directory.rglob("*")):
-        name = path.relative_to(directory).as_posix()
-        if name.startswith(prefix) and path.is_file() and not path.is_symlink():
-            found.append(JobFile(name, path.stat().st_size))
-    return found
+    for above, _, names in os.walk(directory):
+        for path in (Path(above, name) for name in names):
+            name, facts = path.relative_to(directory).as_posix(), path.lstat()
+            if name.startswith(prefix) and stat.S_ISREG(facts.st_mode):
+                found.append(JobFile(name, facts.st_size))
+    return sorted(found, key=lambda file: file.name)
 
 
 async def publish(objects: ObjectStore, directory: Path, job_id: str) -> None:
-    """Put a job's files where every host finds them. May be repeated."""
-    for file in await asyncio.to_thread(_listed, directory, ""):
-        await objects.put(
-            prefix_of(job_id) + file.name, LocalJobFiles(directory.parent).read(job_id, file.name)
-        )
+    """Put a job's files where every host finds them, some at a time. May be repeated."""
+    files = LocalJobFiles(directory.parent)
+    waiting = iter(await asyncio.to_thread(_listed, directory, ""))
+
+    async def work() -> None:
+        for file in waiting:
+            async with aclosing(files.read(job_id, file.name)) as pieces:
+                try:
+                    await objects.put(prefix_of(job_id) + file.name, pieces)
+                except InvalidInput as error:  # a guest may name its artifacts as it likes
+                    log.warning("A file of the job %s stays on its worker: %s", job_id, error)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(_AT_ONCE):
+                group.create_task(work())
+    except BaseExceptionGroup as errors:
+        raise errors.exceptions[0] from None
 
 
 # (worker, job, name, offset) → bytes, from a living worker.
@@ -99,18 +139,27 @@ class SharedJobFiles:
     async def read(self, job_id: str, name: str, offset: int = 0) -> AsyncIterator[bytes]:
         """See JobFiles."""
         worker = await self._worker(job_id)
-        if worker is None:
-            async for piece in self._objects.get(prefix_of(job_id) + name, offset=offset):
+        if worker is not None:
+            async for piece in self._read_from(worker, job_id, name, offset):
                 yield piece
             return
-        async for piece in self._read_from(worker, job_id, name, offset):
-            yield piece
+        try:
+            async with aclosing(self._objects.get(prefix_of(job_id) + name, offset=offset)) as pieces:
+                async for piece in pieces:
+                    yield piece
+        except (NotFound, InvalidInput) as error:
+            raise NotFound("file of the job", name) from error
 
     async def list(self, job_id: str, prefix: str = "") -> Sequence[JobFile]:
         """See JobFiles. Of a job that runs: nothing, its events have all that its logs have."""
         begin = prefix_of(job_id)
-        found = await self._objects.list(begin + prefix)
-        return [JobFile(each.key.removeprefix(begin), each.size_bytes) for each in found]
+        # The store lists folders, and a prefix may end in the middle of a name.
+        found = await self._objects.list(begin + prefix.rpartition("/")[0])
+        return [
+            JobFile(each.key.removeprefix(begin), each.size_bytes)
+            for each in found
+            if each.key.startswith(begin + prefix)
+        ]
 
     async def remove(self, job_id: str) -> None:
         """See JobFiles."""

@@ -50,7 +50,8 @@ def open_packed(source: PackedSource, objects: ObjectStore, job_id: str) -> Deli
 
 async def _pieces(objects: ObjectStore, job_id: str) -> AsyncGenerator[bytes, None]:
     try:
-        async for piece in objects.get(prefix_of(job_id) + _NAME):
-            yield piece
+        async with aclosing(objects.get(prefix_of(job_id) + _NAME)) as pieces:
+            async for piece in pieces:
+                yield piece
     except NotFound as error:
         raise SourceFailed(f"The packed source of {job_id} is gone.", hint="Submit the job again.") from error
