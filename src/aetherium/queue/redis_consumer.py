@@ -45,21 +45,13 @@ class RedisConsumer:
         self._ready: deque[Delivery] = deque()
         self._waiting = 0
         self._next_at: float | None = None
+        self._turn = asyncio.Lock()
 
     async def receive(self, limit: int) -> Sequence[Delivery]:
-        pause = _RETRY_S
-        while not self._ready:
-            try:
-                # Not to be cut: what Redis has handed out has to be noted.
-                await finish(self._fetch(limit))
-                if not self._ready:
-                    await self._wait()
-                pause = _RETRY_S
-            except Unavailable as error:
-                log.warning("No tickets can be received now: %s", error)
-                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
-                pause = min(2 * pause, _LONGEST_RETRY_S)
-        return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
+        async with self._turn:  # there is one connection to wait with
+            if not self._ready:
+                await self._fill(limit)
+            return [self._ready.popleft() for _ in range(min(limit, len(self._ready)))]
 
     async def ack(self, deliveries: Sequence[Delivery]) -> None:
         try:
@@ -95,6 +87,21 @@ class RedisConsumer:
             await self._lane.put_back(held)
         except Unavailable as error:
             log.warning("%d tickets come again only after their lease: %s", len(held), error)
+
+    async def _fill(self, limit: int) -> None:
+        """Return when something is ready."""
+        pause = _RETRY_S
+        while not self._ready:
+            try:
+                # Not to be cut: what Redis has handed out has to be noted.
+                await finish(self._fetch(limit))
+                if not self._ready:
+                    await self._wait()
+                pause = _RETRY_S
+            except Unavailable as error:
+                log.warning("No tickets can be received now: %s", error)
+                await asyncio.sleep(pause * random.uniform(0.5, 1))  # noqa: S311 - jitter
+                pause = min(2 * pause, _LONGEST_RETRY_S)
 
     async def _fetch(self, limit: int) -> None:
         """What can be had now. One round trip when as much waits as did at the last."""

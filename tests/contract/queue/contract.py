@@ -42,6 +42,16 @@ class QueueContract:
                 await consumer.ack(await waiting)
                 assert time.monotonic() - begun < 3  # and not by looking every few seconds
 
+    async def test_many_calls_wait_at_once(self, queue: TaskQueue) -> None:
+        async with queue.consume(LANE) as consumer, asyncio.TaskGroup() as group:
+            waiting = [group.create_task(received(consumer, 1)) for _ in range(20)]
+            await asyncio.sleep(0)
+            await queue.publish(LANE, tickets(20))
+            begun = time.monotonic()
+            found = [(await each)[0] for each in waiting]
+            assert time.monotonic() - begun < 3
+            assert sorted(ids(found)) == sorted(ticket.task_id for ticket in tickets(20))
+
     async def test_the_most_urgent_first_and_the_oldest_among_equals(self, queue: TaskQueue) -> None:
         for name, rank in (("c", 3), ("b1", 2), ("a1", 0), ("b2", 2), ("a2", 0), ("z", 1)):
             await queue.publish(LANE, [Ticket(name, 1, rank)])
