@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
+from aetherium.interfaces.finishing import finish
+
 log = logging.getLogger(__name__)
 
 
