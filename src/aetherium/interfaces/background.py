@@ -24,10 +24,15 @@ async def beside(work: Coroutine[Any, Any, None], name: str) -> AsyncIterator[No
     try:
         yield
     finally:
-        task.cancel()
-        with suppress(asyncio.CancelledError):
-            await task
+        # Not to be cut: a cancellation of the block is not to be taken for that of `work`.
+        await finish(_end(task))
         work.close()  # where the block was so short that it was not even begun
+
+
+async def _end(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with suppress(asyncio.CancelledError):
+        await task
 
 
 async def _logged(work: Coroutine[Any, Any, None], name: str) -> None:
