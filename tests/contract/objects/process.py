@@ -1,6 +1,6 @@
 """A process at an object store: ``python -m tests.contract.objects.process WORK URL [ENDPOINT]``.
 
-``endless`` puts an object that never ends, and prints a line for each MiB of it. ``stream`` puts 64 MiB and
+``endless`` puts an object that never ends, and prints a line for each MiB of it. ``stream`` puts 128 MiB and
 gets them back, and prints by how many MiB that has raised the most memory that the process ever had.
 """
 
@@ -33,11 +33,11 @@ async def stream(store: ObjectStore) -> None:
     async for _ in store.get("warm"):
         pass
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    await store.put(KEY, pieces(64))
+    await store.put(KEY, pieces(128))
     size = 0
     async for piece in store.get(KEY):
         size += len(piece)
-    assert size == 64 * MIB
+    assert size == 128 * MIB
     print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024, flush=True)
 
 
