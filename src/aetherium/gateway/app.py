@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from fastapi import FastAPI
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aetherium import __version__
+from aetherium.domain.errors import Unavailable
 from aetherium.gateway import problems
 from aetherium.gateway.platform import Platform
 from aetherium.gateway.rest import (
@@ -90,6 +93,11 @@ class Unforeseen:
 
         try:
             await self._app(scope, receive, note)
+        except asyncio.CancelledError:  # the server ends, and its requests have had their time
+            if started:
+                raise
+            error = Unavailable("The gateway is shutting down.", hint="Try again.")
+            await problems.problem_response(problems.document(error))(scope, receive, send)
         except Exception as error:  # the boundary of a request: logged and reported
             if any(isinstance(leaf, ClientDisconnect) for leaf in problems.leaves(error)):
                 return  # nobody is there to be told

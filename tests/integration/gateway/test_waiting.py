@@ -54,6 +54,26 @@ async def test_a_gateway_that_ends_says_so(data_dir: Path) -> None:
                 await waiting
 
 
+async def test_a_request_that_outlasts_the_gateway_is_answered(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    began = asyncio.Event()
+
+    async def never(*_: object, **__: object) -> None:
+        began.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr(TaskService, "list", never)
+    socket = data_dir / "run" / "s"
+    async with fake_platform(data_dir, background=False) as platform, AsyncClient.unix(socket) as client:
+        async with asyncio.timeout(30), serve_platform(platform, socket, grace_s=1.0):
+            listing = asyncio.ensure_future(client.tasks.list())
+            await began.wait()
+        with pytest.raises(Unavailable, match="shutting down"):
+            await listing
+    assert "Traceback" not in caplog.text
+
+
 async def _listening(platform: Platform) -> None:
     """Return when somebody waits for the ends of tasks."""
     heard = asyncio.Event()
