@@ -77,6 +77,9 @@ class JobHandler:
         )
         journal = self._journal(begun, secrets)
         async with journal.writing():
+            if attempt.task.error:
+                why = f"Attempt {begun.attempt}, from the beginning. {attempt.task.error}"
+                journal.emit("warning", message=why)
             teller = asyncio.ensure_future(self._tell(begun.id, journal))
             try:
                 ended = await self._carry_out(begun, secrets, journal, attempt)
