@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
+
+import pytest
 
 from aetherium.cli import app as tree
 from aetherium.gateway.app import create_app
@@ -26,3 +30,22 @@ def test_every_endpoint_is_described() -> None:
     for path, methods in paths.items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in page, (method, path)
+
+
+def _examples() -> list[str]:
+    """The commands of the page on tasks, those within others included."""
+    page = (DOCS / "tasks.md").read_text(encoding="utf-8")
+    return re.findall(r"(?:^\$ |\$\()aetherium ([^)\n]+)", page, flags=re.MULTILINE)
+
+
+@pytest.mark.parametrize("example", _examples())
+def test_the_examples_on_tasks_are_understood(example: str) -> None:
+    name, inner, *arguments = shlex.split(example)
+    command: Any = tree._load(name).commands[inner]
+    command.make_context(inner, arguments)
+
+
+def test_there_are_examples_on_tasks() -> None:
+    assert {"task", "dead-letter", "schedule", "queue", "project", "worker", "event"} == {
+        example.split()[0] for example in _examples()
+    }

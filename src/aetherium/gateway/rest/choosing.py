@@ -7,10 +7,12 @@ from typing import Annotated
 from fastapi import Depends, Query
 
 from aetherium.domain.errors import InvalidInput
+from aetherium.domain.ids import WORKER, is_id
 from aetherium.domain.tasks import TaskState
 from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import bodies
 from aetherium.interfaces.task_store import TaskFilter
+from aetherium.services.tasks import MOST_AT_ONCE
 
 States = Annotated[list[TaskState] | None, Query(description="Only tasks in these states.")]
 
@@ -29,7 +31,9 @@ async def _where(
     if group:
         where["group"] = group
     if worker:
-        where["worker_id"] = (await platform.workers.get(worker)).worker.id
+        # By its id also one that was forgotten.
+        known = is_id(worker, WORKER)
+        where["worker_id"] = worker if known else (await platform.workers.get(worker)).worker.id
     if error_code:
         where["error_code"] = error_code
     if project:
@@ -42,6 +46,10 @@ Where = Annotated[TaskFilter, Depends(_where)]
 
 async def choice(body: bodies.TaskChoice, platform: Platform) -> TaskFilter:
     """The filter that a body means. Raises InvalidInput for one that would mean all without saying so."""
+    if len(body.ids) > MOST_AT_ONCE:
+        raise InvalidInput(
+            f"{len(body.ids)} ids were given.", hint=f"Give at most {MOST_AT_ONCE}.", field="ids"
+        )
     where = TaskFilter()
     if body.ids:
         where["ids"] = set(body.ids)
