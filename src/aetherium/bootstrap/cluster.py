@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
@@ -151,7 +153,7 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             raise Unavailable("An orchestrator reads no files of jobs.")
 
         files = SharedJobFiles(links.store, objects, nowhere)
-        yield make_orchestrator(settings, links, new_id("orc"), files)
+        yield make_orchestrator(settings, links, new_id("orc"), files, objects.sweep)
 
 
 @asynccontextmanager
@@ -241,6 +243,8 @@ async def open_cluster_gateway(settings: Settings) -> AsyncIterator[Path]:
     from aetherium.gateway.server import place, serve_platform
 
     with place(settings.sockets, settings.socket) as socket:
+        # Nobody else packs sources here; what lies there is of a process that was killed.
+        await asyncio.to_thread(shutil.rmtree, settings.data_dir / "scratch", ignore_errors=True)
         async with (
             open_cluster_platform(settings) as platform,
             serve_platform(platform, socket, grace_s=5.0),

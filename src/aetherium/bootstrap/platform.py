@@ -48,7 +48,7 @@ from aetherium.worker.owners import Owners
 from aetherium.worker.pool import WarmPools
 from aetherium.worker.reaper import Reaper
 from aetherium.worker.reconcile import Reconciler
-from aetherium.worker.tasks.jobs import JobHandler, Publish
+from aetherium.worker.tasks.jobs import JobHandler, Publish, stay_here
 from aetherium.worker.tasks.work import Work
 
 
@@ -209,7 +209,7 @@ def _platform(
         links,
         pools,
         group,
-        jobs=JobHandler(host, runner, links.bus, root, None if objects is None else _publisher(objects)),
+        jobs=JobHandler(host, runner, links.bus, root, stay_here if objects is None else _publisher(objects)),
         vms=vms,
         executions=executions,
         private=private,
@@ -249,8 +249,8 @@ def _platform(
 
 
 def _publisher(objects: ObjectStore) -> Publish:
-    async def published(directory: Path, job_id: str) -> None:
-        await publish(objects, directory, job_id)
+    async def published(directory: Path, job_id: str, prefix: str) -> None:
+        await publish(objects, directory, job_id, prefix)
 
     return published
 

@@ -127,7 +127,18 @@ def _describer(
     return describe
 
 
-def make_orchestrator(settings: Settings, links: Links, holder: str, files: JobFiles) -> Orchestrator:
+async def nothing_to_sweep() -> int:
+    """For an installation of one host."""
+    return 0
+
+
+def make_orchestrator(
+    settings: Settings,
+    links: Links,
+    holder: str,
+    files: JobFiles,
+    sweep: Callable[[], Awaitable[int]] = nothing_to_sweep,
+) -> Orchestrator:
     """For one process; of several one leads."""
     dispatcher = Dispatcher(
         links.store,
@@ -146,6 +157,7 @@ def make_orchestrator(settings: Settings, links: Links, holder: str, files: JobF
         task_keep_s=settings.task_keep_s,
         event_keep_s=settings.event_keep_s,
         forget_jobs=forget_jobs,
+        sweep=sweep,
     )
     return Orchestrator(
         links.store,

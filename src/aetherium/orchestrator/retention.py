@@ -17,6 +17,7 @@ class Retention:
 
     Args:
         forget_jobs: removes what belongs to the jobs of tasks that are gone.
+        sweep: removes what killed writers have left where files are kept.
     """
 
     def __init__(
@@ -26,11 +27,13 @@ class Retention:
         task_keep_s: float,
         event_keep_s: float,
         forget_jobs: Callable[[Sequence[str]], Awaitable[None]],
+        sweep: Callable[[], Awaitable[int]],
     ) -> None:
         self._store = store
         self._task_keep_s = task_keep_s
         self._event_keep_s = event_keep_s
         self._forget_jobs = forget_jobs
+        self._sweep = sweep
 
     async def purge(self) -> int:
         """All that is due now; how many tasks were removed."""
@@ -41,6 +44,7 @@ class Retention:
             if len(gone) < _BATCH:
                 break
         await self._store.events.purge(self._event_keep_s)
+        await self._sweep()
         if removed:
             log.info("%d tasks were kept long enough and are removed.", removed)
         return removed

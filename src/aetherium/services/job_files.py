@@ -103,10 +103,11 @@ def _listed(directory: Path, prefix: str) -> list[JobFile]:
     return sorted(found, key=lambda file: file.name)
 
 
-async def publish(objects: ObjectStore, directory: Path, job_id: str) -> None:
-    """Put a job's files where every host finds them, some at a time. May be repeated."""
+async def publish(objects: ObjectStore, directory: Path, job_id: str, prefix: str = "") -> None:
+    """Put a job's files whose name begins with `prefix` where every host finds them, some at a time. May be
+    repeated."""
     files = LocalJobFiles(directory.parent)
-    waiting = iter(await asyncio.to_thread(_listed, directory, ""))
+    waiting = iter(await asyncio.to_thread(_listed, directory, prefix))
 
     async def work() -> None:
         for file in waiting:

@@ -15,7 +15,7 @@ from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.handlers import Attempt, TaskResult
 from aetherium.interfaces.jobs import JobRunner
 from aetherium.services.host import Host
-from aetherium.services.job_journal import FINISHED, FileJournal, finished
+from aetherium.services.job_journal import EVENTS, FINISHED, FileJournal, finished
 from aetherium.services.jobs import job_topic
 from aetherium.services.masking import patterns
 
@@ -29,7 +29,12 @@ WORTH_ANOTHER = frozenset(
 # next attempt may write on another host.
 ATTEMPT_SEQ = 10_000_000
 
-Publish = Callable[[Path, str], Awaitable[None]]
+# (directory, job, begin of the files' names)
+Publish = Callable[[Path, str, str], Awaitable[None]]
+
+
+async def stay_here(_directory: Path, _job_id: str, _prefix: str) -> None:
+    """For an installation of one host."""
 
 
 class AttemptFailed(AetheriumError):
@@ -45,11 +50,11 @@ class JobHandler:
 
     Args:
         root: where they keep what they write.
-        publish: puts a job's files where other hosts find them; None: this host is the only one.
+        publish: puts a job's files where other hosts find them.
     """
 
     def __init__(
-        self, host: Host, runner: JobRunner, bus: EventBus, root: Path, publish: Publish | None = None
+        self, host: Host, runner: JobRunner, bus: EventBus, root: Path, publish: Publish = stay_here
     ) -> None:
         self._host = host
         self._runner = runner
@@ -87,8 +92,6 @@ class JobHandler:
                 teller.cancel()
                 await asyncio.gather(teller, return_exceptions=True)
         await self._bus.publish(job_topic(job.id))
-        if self._publish is not None:
-            await self._publish(journal.directory, job.id)
         if ended.state is JobState.CANCELLED:
             raise asyncio.CancelledError
         return _result(ended)
@@ -142,7 +145,10 @@ class JobHandler:
         return await finish(self._end(ended, journal))
 
     async def _end(self, job: Job, journal: FileJournal) -> Job:
+        """Its files go first: who is killed after the record was written has lost no more than its last words,
+        which readers make up for."""
         await journal.flush()
+        await self._publish(journal.directory, job.id, "")
         ended = replace(job, ended_at=self._host.clock.now(), owner=None)
         try:
             ended = await self._host.store.jobs.save(ended, fenced=True)
@@ -150,6 +156,10 @@ class JobHandler:
             log.warning("The end of the job %s was recorded by somebody else: %s", job.id, error)
         journal.emit(FINISHED, **finished(ended))
         await journal.flush()
+        try:
+            await self._publish(journal.directory, job.id, EVENTS)
+        except AetheriumError as error:
+            log.warning("The last event of the job %s was not published: %s", job.id, error)
         return ended
 
 
