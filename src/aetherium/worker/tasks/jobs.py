@@ -145,8 +145,8 @@ class JobHandler:
         return await finish(self._end(ended, journal))
 
     async def _end(self, job: Job, journal: FileJournal) -> Job:
-        """Its files go first: who is killed after the record was written has lost no more than its last words,
-        which readers make up for."""
+        """Its files go first: who is killed after the record was written has lost no more than its last
+        words, which readers make up for."""
         await journal.flush()
         await self._publish(journal.directory, job.id, "")
         ended = replace(job, ended_at=self._host.clock.now(), owner=None)
