@@ -14,13 +14,12 @@ from aetherium.interfaces.task_store import LeaderEpoch
 from aetherium.orchestrator.dispatcher import Dispatcher
 from aetherium.orchestrator.retention import Retention
 from aetherium.orchestrator.schedules import ScheduleRunner
+from aetherium.services.events import EVENTS
 from aetherium.services.tasks import DISPATCH, TaskService
 
 log = logging.getLogger(__name__)
 
 LEADERSHIP = "orchestrator"
-# The topic that says up to where the log of events goes.
-EVENTS = "events"
 # Without a hint the leader looks this often, in seconds; hints may be lost.
 LOOK_S = 0.5
 # Time's work: due tasks, deadlines, lost workers, lost tickets.

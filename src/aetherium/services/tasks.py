@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Unpack
 
-from aetherium.domain.errors import Conflict, InvalidInput, LimitExceeded, NotFound
+from aetherium.domain.errors import Conflict, InvalidInput, InvalidTransition, LimitExceeded, NotFound
 from aetherium.domain.ids import TASK, is_id, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import ENDED, TASK_LIFECYCLE, Attempt, Retry, Task, TaskSpec, TaskState
@@ -205,7 +205,14 @@ class TaskService:
     async def requeue(self, ref: str) -> Task:
         """A dead task is tried anew. Raises InvalidTransition for any other."""
         task = await self.get(ref)
-        TASK_LIFECYCLE.check(task.state, TaskState.QUEUED, task.id)
+        if task.state is not TaskState.DEAD:
+            raise InvalidTransition(
+                f"The task {task.id} is {task.state}, and only a dead one can be requeued.",
+                hint="See: aetherium dead-letter list",
+                kind="Task",
+                current=str(task.state),
+                wanted=str(TaskState.QUEUED),
+            )
         changed = await self.requeue_all([task.id])
         if not changed:
             raise Conflict(f"The task {task.id} was changed by somebody else.")
