@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,7 +11,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.tasks import WAITING, Task, TaskState
 from aetherium.domain.workers import PRESENT, Usage, WorkerState
-from aetherium.interfaces.task_store import Lane, Load, Placement
+from aetherium.interfaces.task_store import Lane, LeaderEpoch, Load, Placement
+from aetherium.storage import leaders
 from aetherium.storage.database import Database
 from aetherium.storage.ending import DEADLINE, give_up
 from aetherium.storage.tables import DUE, HELD, OVERDUE, READY, tasks, vms, workers
@@ -36,6 +38,33 @@ _ALL_LANES = f"""
     )
     SELECT rank, project_id, type FROM lane WHERE type NOT IN :without LIMIT :most
 """  # noqa: S608 - a constant
+
+
+# Tasks that are placed or running, and VMs that outlive tasks: one round trip for both.
+_IN_USE = sa.union_all(
+    sa.select(
+        tasks.c.worker_id,
+        tasks.c.project_id,
+        tasks.c.type,
+        sa.func.count().label("tasks"),
+        sa.func.sum(tasks.c.vcpus).label("vcpus"),
+        sa.func.sum(tasks.c.memory_mib).label("memory_mib"),
+        sa.func.sum(sa.case((tasks.c.vcpus > 0, 1), else_=0)).label("vms"),
+    )
+    .where(sa.text(HELD))
+    .group_by(tasks.c.worker_id, tasks.c.project_id, tasks.c.type),
+    sa.select(
+        vms.c.worker_id,
+        vms.c.project_id,
+        sa.null(),
+        sa.literal(0),
+        sa.func.sum(vms.c.vcpus),
+        sa.func.sum(vms.c.memory_mib),
+        sa.func.count(),
+    )
+    .where(vms.c.owner.is_(None), vms.c.state.not_in(("stopped", "failed")))
+    .group_by(vms.c.worker_id, vms.c.project_id),
+)
 
 
 async def lanes(connection: AsyncConnection, *, without_types: Collection[str], limit: int) -> Sequence[Lane]:
@@ -84,9 +113,11 @@ def _first(lane: Lane, limit: int) -> sa.Select[Any]:
 
 
 async def place(
-    connection: AsyncConnection, database: Database, placements: Sequence[Placement]
+    connection: AsyncConnection, database: Database, placements: Sequence[Placement], epoch: LeaderEpoch
 ) -> Collection[str]:
-    """Those that could be placed."""
+    """Those that could be placed. Raises Conflict when `epoch` is over."""
+    # Asked within the same statements: a round trip less.
+    leading = leaders.present(epoch).cte("leading")
     by_worker: dict[str, list[str]] = {}
     for each in placements:
         by_worker.setdefault(each.worker_id, []).append(each.task_id)
@@ -94,11 +125,13 @@ async def place(
     for worker_id, ids in sorted(by_worker.items()):
         change = (
             sa.update(tasks)
-            .where(tasks.c.id.in_(ids), sa.text(READY))
+            .where(tasks.c.id.in_(ids), sa.text(READY), sa.exists(sa.select(leading)))
             .values(worker_id=worker_id, placed_at=database.moment(), reason="")
             .returning(tasks.c.id)
         )
         placed |= set(await connection.scalars(change))
+    if not placements or len(placed) < len(placements):
+        await leaders.require(connection, epoch)
     return placed
 
 
@@ -170,56 +203,32 @@ async def load(connection: AsyncConnection) -> Load:
     by_worker: dict[str, Usage] = {}
     by_project: dict[str, Usage] = {}
     by_type: dict[str, int] = {}
-    held = (
-        sa.select(
-            tasks.c.worker_id,
-            tasks.c.project_id,
-            tasks.c.type,
-            sa.func.count().label("tasks"),
-            sa.func.sum(tasks.c.vcpus).label("vcpus"),
-            sa.func.sum(tasks.c.memory_mib).label("memory_mib"),
-            sa.func.sum(sa.case((tasks.c.vcpus > 0, 1), else_=0)).label("vms"),
-        )
-        .where(sa.text(HELD))
-        .group_by(tasks.c.worker_id, tasks.c.project_id, tasks.c.type)
-    )
-    for row in (await connection.execute(held)).mappings():
-        by_type[row["type"]] = by_type.get(row["type"], 0) + row["tasks"]
-        _add(by_worker, by_project, row, row["tasks"])
-    lasting = (
-        sa.select(
-            vms.c.worker_id,
-            vms.c.project_id,
-            sa.func.count().label("vms"),
-            sa.func.sum(vms.c.vcpus).label("vcpus"),
-            sa.func.sum(vms.c.memory_mib).label("memory_mib"),
-        )
-        .where(vms.c.owner.is_(None), vms.c.state.not_in(("stopped", "failed")))
-        .group_by(vms.c.worker_id, vms.c.project_id)
-    )
-    for row in (await connection.execute(lasting)).mappings():
-        _add(by_worker, by_project, row, 0)
+    for row in (await connection.execute(_IN_USE)).mappings():
+        if row["type"] is not None:
+            by_type[row["type"]] = by_type.get(row["type"], 0) + row["tasks"]
+        _add(by_worker, by_project, row)
     return Load(by_worker, by_project, by_type)
 
 
-def _add(
-    by_worker: dict[str, Usage], by_project: dict[str, Usage], row: Mapping[Any, Any], count: int
-) -> None:
-    more = Usage(count, int(row["vcpus"]), int(row["memory_mib"]), int(row["vms"]))
+def _add(by_worker: dict[str, Usage], by_project: dict[str, Usage], row: Mapping[Any, Any]) -> None:
+    more = Usage(row["tasks"], int(row["vcpus"]), int(row["memory_mib"]), int(row["vms"]))
     for table, key in ((by_worker, row["worker_id"] or ""), (by_project, row["project_id"])):
         table[key] = table.get(key, Usage()) + more
 
 
-async def present(connection: AsyncConnection, database: Database, worker_id: str, incarnation: int) -> bool:
-    """Whether a worker's lease holds; it cannot be lost before this transaction ends."""
+async def present(
+    connection: AsyncConnection, database: Database, worker_id: str, incarnation: int
+) -> datetime | None:
+    """The time, if the worker's lease holds now; it cannot be lost before this transaction ends."""
     query = (
-        sa.select(workers.c.id)
+        sa.select(database.moment())
         .where(
             workers.c.id == worker_id,
             workers.c.incarnation == incarnation,
             workers.c.state.in_(sorted(PRESENT)),
             workers.c.lease_until > database.moment(),
         )
-        .with_for_update(read=True)
+        .with_for_update(read=True, of=workers)
     )
-    return await connection.scalar(query) is not None
+    found: datetime | None = await connection.scalar(query)
+    return found

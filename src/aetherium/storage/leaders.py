@@ -13,10 +13,10 @@ from aetherium.storage.database import Database
 from aetherium.storage.tables import leaders
 
 
-async def require(connection: AsyncConnection, epoch: LeaderEpoch) -> None:
-    """Raise Conflict unless `epoch` is the present one; it stays so until this transaction ends. That its
-    lease may have run out does not matter as long as nobody has taken over."""
-    query = (
+def present(epoch: LeaderEpoch) -> sa.Select[tuple[int]]:
+    """Gives a row if `epoch` is the present one; it stays so until this transaction ends. That its lease may
+    have run out does not matter as long as nobody has taken over."""
+    return (
         sa.select(leaders.c.number)
         .where(
             leaders.c.name == epoch.name,
@@ -25,7 +25,11 @@ async def require(connection: AsyncConnection, epoch: LeaderEpoch) -> None:
         )
         .with_for_update(read=True)
     )
-    if await connection.scalar(query) is None:
+
+
+async def require(connection: AsyncConnection, epoch: LeaderEpoch) -> None:
+    """Raise Conflict unless `epoch` is the present one."""
+    if await connection.scalar(present(epoch)) is None:
         raise Conflict(f"{epoch.holder} leads {epoch.name} no longer.", epoch=epoch.number)
 
 

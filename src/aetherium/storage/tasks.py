@@ -21,7 +21,7 @@ from aetherium.interfaces.task_store import (
     TaskFilter,
     TaskRepository,
 )
-from aetherium.storage import accepting, dispatching, leaders
+from aetherium.storage import accepting, dispatching
 from aetherium.storage.database import Database, now
 from aetherium.storage.ending import Values, end_attempts, give_up, settle
 from aetherium.storage.finding import find_id
@@ -110,11 +110,7 @@ class SqlTasks:
         return await self._database.read(lambda c: dispatching.waiting(c, wanted, limit))
 
     async def place(self, placements: Sequence[Placement], epoch: LeaderEpoch) -> Collection[str]:
-        async def work(connection: AsyncConnection) -> Collection[str]:
-            await leaders.require(connection, epoch)
-            return await dispatching.place(connection, self._database, placements)
-
-        return await self._database.write(work)
+        return await self._write(dispatching.place, placements, epoch)
 
     async def explain(self, reasons: Mapping[str, str], *, park: bool) -> None:
         change = (
@@ -154,9 +150,9 @@ class SqlTasks:
         self, claims: Sequence[tuple[str, int]], worker_id: str, incarnation: int
     ) -> Sequence[Task]:
         async def work(connection: AsyncConnection) -> Sequence[Task]:
-            if not await dispatching.present(connection, self._database, worker_id, incarnation):
+            at = await dispatching.present(connection, self._database, worker_id, incarnation)
+            if at is None:
                 return ()
-            at = await now(connection, self._database)
             change = (
                 sa.update(tasks)
                 .where(
