@@ -122,7 +122,19 @@ class PostgresDatabase:
     """
 
     def __init__(self, url: sa.URL) -> None:
+        # Here, for only those with a server need it. It has no types.
+        import asyncpg  # type: ignore[import-untyped]
+
         self._where = url.render_as_string(hide_password=True)
+        # A connection that is lost while it is set up fails with the driver's own errors.
+        self._foreign = (
+            DBAPIError,
+            PoolTimeout,
+            OSError,
+            TimeoutError,
+            asyncpg.InterfaceError,
+            asyncpg.PostgresError,
+        )
         self._engine = create_async_engine(
             url,
             pool_size=POOL,
@@ -163,7 +175,7 @@ class PostgresDatabase:
                 return await work(connection)
         except IntegrityError:
             raise
-        except (DBAPIError, PoolTimeout, OSError, TimeoutError) as error:
+        except self._foreign as error:
             if _deadlocked(error):
                 raise
             raise self._unavailable(error) from error

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import asyncpg  # type: ignore[import-untyped]  # it has none
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import create_async_engine
@@ -136,3 +137,22 @@ async def test_a_server_that_cannot_be_used_is_named(database: str, wrong: str) 
             await attempt
         assert wrong == "database" or "s3cret" not in str(failed.value)
         assert str(url.password) not in str(failed.value)
+
+
+@pytest.mark.parametrize(
+    "error", [asyncpg.InterfaceError("closed"), asyncpg.CannotConnectNowError("starting")]
+)
+async def test_a_connection_that_is_lost_while_it_is_made(
+    postgres_store_url: str, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def lost(*_: object, **__: object) -> None:
+        raise error
+
+    async with open_store(postgres_store_url, SystemClock()) as store:
+        with monkeypatch.context() as patched:
+            patched.setattr(asyncpg.Connection, "set_type_codec", lost)
+            with pytest.raises(Unavailable):
+                await store.now()
+            with pytest.raises(Unavailable):
+                await store.tasks.accept([])
+        await store.now()
