@@ -48,6 +48,10 @@ class Cluster:
         """All processes."""
         return (*self.gateways, *self.orchestrators, *self.workers)
 
+    def complaints(self) -> str:
+        """What its processes have logged as errors, each with the end of its log."""
+        return "\n".join(f"{member.name}:\n{member.complaints()}" for member in self.members)
+
     async def leader(self) -> Member:
         """The orchestrator that leads."""
         found: list[Member] = []

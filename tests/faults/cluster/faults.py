@@ -1,4 +1,4 @@
-"""Faults: each is one blow to a cluster, that is over when the call returns."""
+"""Faults: what is done to a cluster, and how often."""
 
 from __future__ import annotations
 
@@ -8,15 +8,26 @@ import random
 import signal
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import dataclass
 
 from tests.faults.cluster.cluster import Cluster
 from tests.faults.cluster.members import Member
 from tests.fixtures.leftovers import working_in
 from tests.fixtures.proxy import TcpProxy
 
-Fault = Callable[[Cluster, random.Random], Awaitable[None]]
+# It is over when the call returns.
+Blow = Callable[[Cluster, random.Random], Awaitable[None]]
 # Longer than the lease of a worker: it is lost, and others go on with its tasks.
 _LONG_S = 4.5
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """`blows` blows, one after the other, the first ones within a load that comes over `span_s` seconds."""
+
+    blow: Blow
+    blows: int = 3
+    span_s: float = 5.0
 
 
 async def gateway(cluster: Cluster, chance: random.Random) -> None:
@@ -63,14 +74,13 @@ async def redis_wiped(cluster: Cluster, chance: random.Random) -> None:
 def link(name: str, disturb: Callable[[TcpProxy], object], lasts_s: float, of: str = "workers") -> Fault:
     """A process's link to `database` or `redis` is disturbed for a while."""
 
-    async def fault(cluster: Cluster, chance: random.Random) -> None:
-        member = chance.choice(getattr(cluster, of))
-        proxy: TcpProxy = getattr(member, name)
+    async def blow(cluster: Cluster, chance: random.Random) -> None:
+        proxy: TcpProxy = getattr(chance.choice(getattr(cluster, of)), name)
         disturb(proxy)
         await asyncio.sleep(lasts_s)
         await proxy.heal()
 
-    return fault
+    return Fault(blow, blows=2, span_s=2 * lasts_s + 1)
 
 
 def _cut(proxy: TcpProxy) -> None:
@@ -84,13 +94,13 @@ async def _replace(member: Member) -> None:
 
 
 FAULTS: dict[str, Fault] = {
-    "gateway killed": gateway,
-    "leading orchestrator killed": leader,
-    "worker killed": worker,
-    "VM process killed": guest,
-    "PostgreSQL killed": postgres,
-    "Redis restarted": redis,
-    "Redis back with nothing": redis_wiped,
+    "gateway killed": Fault(gateway),
+    "leading orchestrator killed": Fault(leader),
+    "worker killed": Fault(worker),
+    "VM process killed": Fault(guest),
+    "PostgreSQL killed": Fault(postgres),
+    "Redis restarted": Fault(redis),
+    "Redis back with nothing": Fault(redis_wiped),
     "worker to PostgreSQL cut": link("database", _cut, _LONG_S),
     "worker to PostgreSQL delayed": link("database", lambda proxy: proxy.delay(0.2), 2.0),
     "worker to PostgreSQL half-open": link("database", TcpProxy.swallow, _LONG_S),

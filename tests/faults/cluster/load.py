@@ -17,8 +17,6 @@ from aetherium.domain.tasks import ENDED, Demand, Retry, Task, TaskSpec, TaskSta
 
 T = TypeVar("T")
 
-# The load comes within this time, in seconds, so that faults come into the middle of it.
-SPAN_S = 5.0
 # Losses of workers count as failures; the faults of one test must not use them up.
 PATIENT = Retry(max_attempts=50, base_s=0.05, cap_s=0.3)
 _HOPELESS = Retry(max_attempts=2, base_s=0.05, cap_s=0.1)
@@ -48,8 +46,8 @@ class Load:
         self._scratch = scratch
         self._chance = chance
 
-    async def run(self) -> None:
-        """Submit everything, spread over some seconds; VMs are followed to their ends."""
+    async def run(self, span_s: float) -> None:
+        """Submit everything, spread over so many seconds; VMs are followed to their ends."""
         orders: list[Callable[[], Awaitable[object]]] = [
             *[self._plain] * 150,
             *[self._slow] * 30,
@@ -67,7 +65,7 @@ class Load:
         try:
             async with asyncio.TaskGroup() as group:
                 for order in orders:
-                    group.create_task(self._later(self._chance.uniform(0, SPAN_S), order))
+                    group.create_task(self._later(self._chance.uniform(0, span_s), order))
         finally:
             for client in self._clients:
                 await client.close()

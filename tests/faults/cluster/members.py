@@ -84,6 +84,12 @@ class Member:
         assert self._process is not None
         self._process.send_signal(number)
 
+    def complaints(self) -> str:
+        """The last tracebacks in its log, and its end."""
+        text = self._log.read_text(errors="replace")
+        traces = text.split("Traceback (most recent call last)")[1:]
+        return "\n".join([*(trace[-1500:] for trace in traces[-3:]), text[-1500:]])
+
     async def _ready(self) -> bool:
         assert self.alive, f"{self.name} has ended:\n{self._output()[-3000:]}"
         return _READY in self._output()

@@ -8,58 +8,96 @@ from __future__ import annotations
 import asyncio
 import os
 import random
+import signal
 import time
+from collections.abc import Iterator, Sequence
 
 import pytest
 
+from tests.faults.cluster import report
 from tests.faults.cluster.checks import check_capacity, check_hosts, check_tasks
-from tests.faults.cluster.cluster import Cluster
+from tests.faults.cluster.cluster import QUICK, Cluster
 from tests.faults.cluster.faults import FAULTS, Fault
-from tests.faults.cluster.load import SPAN_S, Load
+from tests.faults.cluster.load import Load
+from tests.faults.cluster.report import Finding
+from tests.faults.cluster.rows import TaskRow
 from tests.fixtures.waiting import eventually
 
 SEED = int(os.environ.get("AETHERIUM_TEST_SEED") or random.randrange(1 << 32))
-BLOWS = 3
 # From the last blow to the last task's end.
 RECOVER_S = 60.0
 
 
+@pytest.fixture(scope="module")
+def findings() -> Iterator[list[Finding]]:
+    found: list[Finding] = []
+    yield found
+    report.write(found, SEED)
+
+
 async def strike(cluster: Cluster, fault: Fault, chance: random.Random) -> None:
-    """Several times within the time of the load, one after the other."""
+    """At random moments within the time of the load, one blow after the other."""
     begin = time.monotonic()
-    for moment in sorted(chance.uniform(0.5, SPAN_S) for _ in range(BLOWS)):
+    for moment in sorted(chance.uniform(0.5, fault.span_s) for _ in range(fault.blows)):
         await asyncio.sleep(max(0.0, begin + moment - time.monotonic()))
-        await fault(cluster, chance)
+        await fault.blow(cluster, chance)
 
 
-async def all_ended(cluster: Cluster) -> None:
-    """Wait for it."""
+async def through(
+    cluster: Cluster, fault: Fault, chance: random.Random
+) -> tuple[Load, Sequence[TaskRow], float]:
+    """A load while the fault strikes, to its end: with its tasks, and the seconds since the last blow."""
+    since = await cluster.rows.newest()
+    sockets = [each.data_dir / "run" / "aetherium.sock" for each in cluster.gateways]
+    load = Load(sockets, cluster.root / "work", random.Random(chance.random()))
+    struck = 0.0
+
+    async def blows() -> None:
+        nonlocal struck
+        await strike(cluster, fault, chance)
+        struck = time.monotonic()
 
     async def over() -> bool:
         return not await cluster.rows.open()
 
+    async with asyncio.timeout(fault.span_s + 2 * RECOVER_S), asyncio.TaskGroup() as group:
+        group.create_task(load.run(fault.span_s))
+        group.create_task(blows())
     await eventually(over, within_s=RECOVER_S)
+    return load, await cluster.rows.tasks(since), time.monotonic() - struck
 
 
 @pytest.mark.parametrize("name", FAULTS)
-async def test_fault(cluster: Cluster, name: str) -> None:
+async def test_fault(cluster: Cluster, findings: list[Finding], name: str) -> None:
     print(f"AETHERIUM_TEST_SEED={SEED}")
-    chance = random.Random(f"{SEED} {name}")
-    since = await cluster.rows.newest()
-    load = Load(
-        [each.data_dir / "run" / "aetherium.sock" for each in cluster.gateways],
-        cluster.root / "work",
-        random.Random(chance.random()),
-    )
-    async with asyncio.timeout(SPAN_S + 2 * RECOVER_S), asyncio.TaskGroup() as group:
-        group.create_task(load.run())
-        await strike(cluster, FAULTS[name], chance)
-        struck = time.monotonic()
-    await all_ended(cluster)
-    recovered_s = time.monotonic() - struck
-    tasks = await cluster.rows.tasks(since)
+    fault = FAULTS[name]
+    load, tasks, seconds = await through(cluster, fault, random.Random(f"{SEED} {name}"))
     check_tasks(tasks, load)
     check_capacity(tasks)
     await check_hosts(cluster)
     lost = sum(each.error_code == "worker_lost" for task in tasks for each in task.attempts)
-    print(f"{name}: {len(tasks)} tasks, {lost} attempts lost, {recovered_s:.1f} s to recover")
+    findings.append(Finding(name, fault.blows, len(tasks), lost, seconds))
+    print(findings[-1])
+
+
+async def test_a_leader_that_stands_still_places_nothing_twice(
+    cluster: Cluster, findings: list[Finding]
+) -> None:
+    """For twice its lease; then it goes on where it was, and must not believe that it leads."""
+
+    async def blow(cluster: Cluster, chance: random.Random) -> None:
+        stopped = await cluster.leader()
+        stopped.signal(signal.SIGSTOP)
+        try:
+            await asyncio.sleep(2 * float(QUICK["lease_s"]))
+            assert await cluster.leader() is not stopped
+        finally:
+            stopped.signal(signal.SIGCONT)
+
+    print(f"AETHERIUM_TEST_SEED={SEED}")
+    fault = Fault(blow, blows=2, span_s=12.0)
+    load, tasks, seconds = await through(cluster, fault, random.Random(SEED))
+    check_tasks(tasks, load)
+    check_capacity(tasks)
+    assert {len(task.attempts) for task in tasks if task.id in load.plain} == {1}
+    findings.append(Finding("leading orchestrator stopped", fault.blows, len(tasks), 0, seconds))
