@@ -105,7 +105,7 @@ async def _links(settings: Settings, worker: str | None) -> AsyncIterator[Links]
     clock = SystemClock()
     async with (
         open_store(database, clock, worker_id=worker) as store,
-        open_redis_queue(redis) as queue,
+        open_redis_queue(redis, lease_s=settings.lease_s) as queue,
         open_redis_bus(redis) as bus,
     ):
         types = TaskTypes()
