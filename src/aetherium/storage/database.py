@@ -36,6 +36,8 @@ BUSY_MS = 30_000
 READERS = 4
 # Connections of one process to PostgreSQL, whose default is 100 for all.
 POOL = 10
+# Who stands still in the middle of a transaction keeps its locks, and others waiting: the server ends it.
+_IDLE_MS = "5000"
 # How often a unit that met a deadlock is done again.
 _RETRIES = 5
 _DEADLOCKS = ("40P01", "40001")
@@ -142,7 +144,13 @@ class PostgresDatabase:
             pool_timeout=60,
             pool_recycle=1800,
             hide_parameters=True,  # what a command was given is nothing for a log
-            connect_args={"timeout": 5, "server_settings": {"application_name": "aetherium"}},
+            connect_args={
+                "timeout": 5,
+                "server_settings": {
+                    "application_name": "aetherium",
+                    "idle_in_transaction_session_timeout": _IDLE_MS,
+                },
+            },
         )
         self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
