@@ -10,6 +10,7 @@ from aetherium.domain.errors import AetheriumError
 from aetherium.interfaces.clock import SystemClock
 from aetherium.interfaces.store import Store
 from aetherium.storage.store import open_store
+from tests.fixtures.waiting import eventually
 
 
 async def test_another_one_leads(postgres_store_url: str) -> None:
@@ -30,9 +31,7 @@ async def test_another_one_leads(postgres_store_url: str) -> None:
         standing = asyncio.ensure_future(still.transaction(stand_still))
         await reached.wait()
         begin = time.monotonic()
-        async with asyncio.timeout(15):
-            while await other.leaders.lead("test", "other", lease_s=60.0) is None:
-                await asyncio.sleep(0.05)
+        await eventually(lambda: other.leaders.lead("test", "other", lease_s=60.0), within_s=15)
         assert time.monotonic() - begin > 1.0  # it did wait for the lock
         go_on.set()
         with suppress(AetheriumError):
