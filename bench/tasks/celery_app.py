@@ -12,7 +12,7 @@ app = Celery("bench", broker=os.environ.get(BROKER), backend=os.environ.get(RESU
 app.conf.update(
     # As durable as ours: what a worker that dies had received is done by another one. It costs nothing here.
     task_acks_late=True,
-    worker_prefetch_multiplier=4,  # as fast as 1; 16, 64 and 128 were slower
+    worker_prefetch_multiplier=4,  # the fastest of 1, 4, 16, 64 and 128, by little
     worker_hijack_root_logger=False,
 )
 
