@@ -35,7 +35,7 @@ lint: .venv/.installed ## Format, lint, types, layers
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-bench: install ## Ratios against baselines of the same run; JSON in bench-results.json
+bench: install ## Ratios against baselines of the same run; JSON in out/bench.json
 	@./scripts/packages bench
 	@$(BIN)/python -m bench
 

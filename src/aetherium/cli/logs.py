@@ -28,3 +28,4 @@ def configure(level: str) -> None:
     )
     # The libraries' own logs (uvicorn, asyncio) repeat what we say, except what is wrong.
     logging.getLogger().setLevel(max(number, logging.ERROR) if number > logging.DEBUG else number)
+    logging.getLogger("aetherium").setLevel(number)
