@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 PAGE = Path(__file__).parents[3] / "docs" / "reliability.md"
-_BEGIN, _END = "<!-- faults: begin -->\n", "<!-- faults: end -->\n"
+_BEGIN = "<!-- report: written by the tests with AETHERIUM_TEST_REPORT=1 -->\n"
+_END = "<!-- end of report -->\n"
 _HEAD = "| fault | times | tasks | attempts lost | seconds to recover |\n|---|---|---|---|---|\n"
 
 

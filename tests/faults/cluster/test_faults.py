@@ -25,7 +25,7 @@ from tests.fixtures.waiting import eventually
 
 SEED = int(os.environ.get("AETHERIUM_TEST_SEED") or random.randrange(1 << 32))
 # From the last blow to the last task's end.
-RECOVER_S = 60.0
+RECOVER_S = 30.0
 
 
 @pytest.fixture(scope="module")
