@@ -94,6 +94,8 @@ def _run(
 
     given = {} if common.data_dir is None else {"data_dir": common.data_dir}
     command = Command(Settings.load(**given), output)
+    # An interrupt in the middle of making the loop would leave half of one; it waits for the handlers.
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     with asyncio.Runner() as runner:
         return runner.run(_supervise(command, work, connect=connect))
 
@@ -116,6 +118,7 @@ async def _supervise(
 
     for number in _SIGNALS:
         loop.add_signal_handler(number, on_signal, number)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
     try:
         if connect:
             async with command.connected():
