@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from aetherium.domain.errors import InvalidTransition, NotFound
 from aetherium.domain.vms import VMState
@@ -30,6 +30,7 @@ class Host:
         owner: this process, as rows name it; see worker/owners.py.
         locks: over the VMs of this host.
         group: owns what runs in the background; everything in it is cancelled when the platform closes.
+        making: ids of the VMs that this process is making.
     """
 
     settings: Settings
@@ -43,6 +44,7 @@ class Host:
     activity: Activity
     journal: ExecutionJournal
     group: asyncio.TaskGroup
+    making: set[str] = field(default_factory=set)
 
 
 async def record_end(store: Store, drivers: Drivers, clock: Clock, vm_id: str, end: Inspection) -> None:

@@ -63,6 +63,7 @@ class Launcher:
         Raises what the driver raises, and BootFailed. Failed or cancelled: nothing is left, no row either.
         """
         host = self._host
+        host.making.add(draft.id)
         try:
             await host.store.vms.add(draft)
             await host.images.hold(draft.image_digest, draft.id)
@@ -87,6 +88,8 @@ class Launcher:
         except BaseException:
             await finish(self.discard(draft.id))
             raise
+        finally:
+            host.making.discard(draft.id)
 
     async def introduce(self, vm: VM, guest: Guest) -> None:
         """Give the guest its identity, time and randomness; on return it has answered. Raises BootFailed: it

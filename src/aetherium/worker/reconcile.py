@@ -82,7 +82,7 @@ class Reconciler:
             if not self._owners.living(vm.owner):
                 log.info("%s belonged to a process that has died: it is deleted.", vm.id)
                 await remove_vm(self._host, vm.id)
-            elif self._own_failure(vm) or await self._outlived(vm):
+            elif self._own_failure(vm) or await self._half_made(vm) or await self._outlived(vm):
                 await remove_vm(self._host, vm.id)
             return
         if vm.expires_at is not None and self._host.clock.now().timestamp() >= vm.expires_at:
@@ -120,6 +120,14 @@ class Reconciler:
         """Whether this process began to delete it and failed."""
         ours = vm.owner == self._host.owner and vm.state is VMState.STOPPING
         return ours and self._host.locks.free(vm.id)
+
+    async def _half_made(self, vm: VM) -> bool:
+        """Whether this process began to make it, and failed while the database was away: it is still there."""
+        ours = vm.owner == self._host.owner and vm.state is VMState.CREATING
+        if not ours or vm.id in self._host.making:
+            return False
+        # It may have been finished since the row was read; nobody makes it now, so the row stays as it is.
+        return (await self._host.store.vms.get(vm.id)).state is VMState.CREATING
 
     async def _finish_stop(self, vm_id: str) -> None:
         async with self._host.locks.hold(vm_id):

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from aetherium.bootstrap import Platform
-from aetherium.domain.errors import NotFound
+from aetherium.domain.errors import NotFound, Unavailable
 from aetherium.domain.executions import ExecutionSpec, ExecutionState
 from aetherium.domain.ids import new_id
 from aetherium.domain.jobs import Job, JobSpec, JobState, JobStep
@@ -59,9 +59,28 @@ async def test_a_row_without_a_vm_whose_maker_has_died_goes(data_dir: Path) -> N
         now = platform.host.clock.now()
         row = VM(new_id("vm"), VMSpec(), VMState.CREATING, "fake", digest, now, now, now, owner=DEAD)
         await platform.host.store.vms.add(row)
-        await platform.host.store.vms.add(replace(row, id=new_id("vm"), owner=platform.host.owner))
+        mine = replace(row, id=new_id("vm"), owner=platform.host.owner)
+        await platform.host.store.vms.add(mine)
+        platform.host.making.add(mine.id)
         await platform.reconciler.reconcile()
-        assert len(await platform.host.store.vms.list()) == 1
+        assert [vm.id for vm in await platform.host.store.vms.list()] == [mine.id]
+
+
+async def test_a_vm_that_could_be_neither_made_nor_removed_goes(
+    data_dir: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def away(*_: object, **__: object) -> VM:
+        raise Unavailable("The database is away.")
+
+    async with fake_platform(data_dir, background=False) as platform:
+        with monkeypatch.context() as patched:
+            patched.setattr(platform.host.store.vms, "transition", away)
+            with pytest.raises(Unavailable):
+                await platform.vms.create(VMSpec())
+        assert len(await platform.host.drivers.get("fake").owned()) == 1
+        await platform.reconciler.reconcile()
+        assert await platform.host.store.vms.list() == []
+        assert await platform.host.drivers.get("fake").owned() == []
 
 
 async def test_a_vm_without_a_row_is_removed(data_dir: Path) -> None:
