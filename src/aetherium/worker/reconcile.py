@@ -122,7 +122,7 @@ class Reconciler:
         return ours and self._host.locks.free(vm.id)
 
     async def _half_made(self, vm: VM) -> bool:
-        """Whether this process began to make it, and failed while the database was away: it is still there."""
+        """Whether this process began to make it, and failed while the database was away."""
         ours = vm.owner == self._host.owner and vm.state is VMState.CREATING
         if not ours or vm.id in self._host.making:
             return False
