@@ -13,6 +13,8 @@ POOL_LABEL = "aetherium.pool"
 SEED_LABEL = "aetherium.seed"
 # The label of a job's VM; its value is the job's id.
 JOB_LABEL = "aetherium.job"
+# The label of a VM that a task has made; its value is the task's id.
+TASK_LABEL = "aetherium.task"
 HIDDEN_LABELS = frozenset({POOL_LABEL, SEED_LABEL})
 
 

@@ -23,7 +23,7 @@ from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import IDLE, VM, VM_LIFECYCLE, Capability, VMMetrics, VMSpec, VMState
 from aetherium.interfaces.drivers import Condition, DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
 from aetherium.interfaces.guest import Guest
-from aetherium.interfaces.pool import HIDDEN_LABELS, VMPool
+from aetherium.interfaces.pool import HIDDEN_LABELS, TASK_LABEL, VMPool
 from aetherium.services.connections import handle_of
 from aetherium.services.diagnosis import diagnose
 from aetherium.services.host import Host, remove_vm
@@ -154,7 +154,9 @@ class VMService:
         await self.require(parent, Capability.FORK)
         for name in names:
             await self._check_name(name)
-        specs = [replace(parent.spec, name=name) for name in (names or (None,) * count)]
+        # A copy was made by no task.
+        labels = {key: value for key, value in parent.spec.labels.items() if key != TASK_LABEL}
+        specs = [replace(parent.spec, name=name, labels=labels) for name in (names or (None,) * count)]
         async with self._power.captured(parent.id) as (data, directory):
             start = _restore(data, directory)
             drafts = [self._launcher.draft(spec, parent.driver, parent.image_digest) for spec in specs]

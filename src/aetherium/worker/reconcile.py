@@ -2,7 +2,8 @@
 
 Rules:
 
-1. A row whose owner has died: the VM is deleted. A snapshot in the making or being deleted: removed. The
+1. A row whose owner has died: the VM is deleted; so is one that a task made, if the task has ended and is not
+   answered with it: the attempt that made it was not recorded. A snapshot in the making or being deleted: removed. The
    attempts of a worker that was killed have failed: the task is tried again, or is dead (``worker_lost``).
 2. A VM that is ``stopping`` while nobody works on it: its stop is finished.
 3. A VM that is said to run or to be paused and whose process is gone: ``failed``, its executions ``lost``.
@@ -29,9 +30,10 @@ from aetherium.domain.ids import JOB, is_id
 from aetherium.domain.ids import SNAPSHOT as SNAPSHOT_PREFIX
 from aetherium.domain.ids import VM as VM_PREFIX
 from aetherium.domain.jobs import JOB_LIFECYCLE
+from aetherium.domain.tasks import ENDED
 from aetherium.domain.vms import VM, VMState
 from aetherium.interfaces.drivers import Condition, VMDriver
-from aetherium.interfaces.pool import JOB_LABEL
+from aetherium.interfaces.pool import JOB_LABEL, TASK_LABEL
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host, record_end, remove_vm
 from aetherium.services.power import Power
@@ -85,7 +87,8 @@ class Reconciler:
             elif self._own_failure(vm) or await self._half_made(vm) or await self._outlived(vm):
                 await remove_vm(self._host, vm.id)
             return
-        if vm.expires_at is not None and self._host.clock.now().timestamp() >= vm.expires_at:
+        expired = vm.expires_at is not None and self._host.clock.now().timestamp() >= vm.expires_at
+        if expired or await self._unrecorded(vm):
             await remove_vm(self._host, vm.id)
         elif vm.state is VMState.STOPPING and self._host.locks.free(vm.id):
             await self._finish_stop(vm.id)
@@ -115,6 +118,17 @@ class Reconciler:
         if JOB_LIFECYCLE.is_final(job.state) or job.owner != self._host.owner:
             return True
         return job.vm_id is not None and job.vm_id != vm.id
+
+    async def _unrecorded(self, vm: VM) -> bool:
+        """Whether a task made it, was tried again somewhere else, and has ended with another VM or none. As
+        long as the task goes on, its next attempt may be here and find this VM."""
+        if TASK_LABEL not in vm.spec.labels:
+            return False
+        try:
+            task = await self._host.store.tasks.get(vm.spec.labels[TASK_LABEL])
+        except NotFound:
+            return False  # it was answered with it so long ago that it is forgotten
+        return task.state in ENDED and (task.result is None or task.result.get("vm_id") != vm.id)
 
     def _own_failure(self, vm: VM) -> bool:
         """Whether this process began to delete it and failed."""

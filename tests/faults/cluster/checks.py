@@ -80,14 +80,11 @@ def left_on(data_dir: Path) -> list[str]:
 async def check_hosts(cluster: Cluster) -> None:
     """Nothing is left on any host, once its worker has looked around."""
     left: list[str] = []
-    # One that could be neither made nor removed, for the database was away, waits for its worker's end.
-    made_half = await cluster.rows.half_made()
 
     async def tidy() -> bool:
-        found = [
+        left[:] = [
             each for worker in cluster.workers for each in await asyncio.to_thread(left_on, worker.data_dir)
         ]
-        left[:] = [each for each in found if not any(vm_id in each for vm_id in made_half)]
         return not left
 
     try:

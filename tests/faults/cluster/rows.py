@@ -81,10 +81,6 @@ class Rows:
             for row in found
         ]
 
-    async def half_made(self) -> Sequence[str]:
-        """Ids of VMs that are said to be in the making."""
-        return [row[0] for row in await self.read("SELECT id FROM vms WHERE state = 'creating'")]
-
     async def vms(self) -> Sequence[str]:
         """All VMs, one line each, for people."""
         return [str(row) for row in await self.read("SELECT id, state, owner, reason, spec FROM vms")]

@@ -18,7 +18,7 @@ from aetherium.domain.tasks import Retry, TaskSpec, TaskState
 from aetherium.domain.vms import VM, VMSpec, VMState
 from aetherium.domain.workers import WorkerInfo
 from aetherium.interfaces.drivers import Condition, Launch
-from aetherium.interfaces.pool import JOB_LABEL
+from aetherium.interfaces.pool import JOB_LABEL, TASK_LABEL
 from aetherium.interfaces.task_store import NewTask
 from aetherium.services.connections import handle_of
 from tests.fixtures.platform import data_dir, fake_platform
@@ -239,6 +239,26 @@ async def test_the_vm_of_a_job_that_has_ended_is_removed(data_dir: Path) -> None
                 await platform.vms.create(VMSpec(labels={JOB_LABEL: job.id}), owner=me)
         await platform.reconciler.reconcile()
         assert [vm.id for vm in await platform.vms.list()] == kept
+
+
+async def test_a_vm_whose_making_was_not_recorded_goes_when_its_task_has_ended(data_dir: Path) -> None:
+    async with fake_platform(data_dir, reconcile_interval_s=600.0) as platform:
+        task = await platform.tasks.submit(TaskSpec("vm.create", {"spec": {}}))
+        done = await platform.tasks.wait(task.id)
+        assert done.result is not None
+        kept = [str(done.result["vm_id"])]
+        twin = await platform.vms.create(VMSpec(labels={TASK_LABEL: task.id}))
+        early = await platform.tasks.submit(TaskSpec("system.noop", {"sleep_s": 60}))
+        mine = await platform.vms.create(VMSpec(labels={TASK_LABEL: early.id}))
+        forgotten = await platform.vms.create(VMSpec(labels={TASK_LABEL: new_id("task")}))
+        await platform.reconciler.reconcile()
+        left = {vm.id for vm in await platform.vms.list()}
+        assert left == {*kept, mine.id, forgotten.id}
+        assert twin.id not in left
+        await platform.tasks.cancel(early.id)
+        await platform.tasks.wait(early.id)
+        await platform.reconciler.reconcile()
+        assert {vm.id for vm in await platform.vms.list()} == {*kept, forgotten.id}
 
 
 async def test_two_processes_reconcile_at_once(data_dir: Path) -> None:

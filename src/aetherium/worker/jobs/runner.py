@@ -27,6 +27,7 @@ from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.jobs import JobJournal, JobRunner, SaveJob
 from aetherium.interfaces.objects import ObjectStore
+from aetherium.interfaces.pool import JOB_LABEL
 from aetherium.services.executions import ExecutionService
 from aetherium.services.vms import VMService
 from aetherium.settings import Settings
@@ -38,8 +39,6 @@ from aetherium.worker.jobs.sources.packed import open_packed
 from aetherium.worker.jobs.steps import StepRunner
 
 log = logging.getLogger(__name__)
-
-JOB_LABEL = "aetherium.job"
 
 
 @dataclass(frozen=True, slots=True)

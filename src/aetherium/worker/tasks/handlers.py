@@ -9,14 +9,13 @@ from typing import ClassVar
 from aetherium.domain.errors import AetheriumError, NotFound
 from aetherium.domain.vms import VMState
 from aetherium.interfaces.handlers import Attempt, Handler, TaskResult
+from aetherium.interfaces.pool import TASK_LABEL
 from aetherium.services.executions import ExecutionService
 from aetherium.services.task_types import NOOP, VM_CREATE, VM_DELETE, VM_EXEC
 from aetherium.services.vms import VMService
 
 # Of a command's output a task keeps the end; all of it is streamed by those who run it directly.
 _TAIL = 16 * 1024
-# The label of a VM that a task has made, so that another attempt finds it.
-TASK_LABEL = "aetherium.task"
 
 
 class MeantToFail(AetheriumError):
@@ -42,7 +41,8 @@ class VMHandlers:
         self._executions = executions
 
     async def create(self, attempt: Attempt) -> TaskResult:
-        """Make a VM, unless an earlier attempt has."""
+        """Make a VM, unless an earlier attempt has on this worker. What one has made on another worker goes
+        when this task has ended: see worker/reconcile.py."""
         label = {TASK_LABEL: attempt.task.id}
         for vm in await self._vms.list(labels=label):
             if vm.state is VMState.RUNNING:
