@@ -10,7 +10,10 @@
     │   ├── AlreadyExists       the name is taken
     │   └── InvalidTransition   a lifecycle refused the step
     ├── Unsupported             the driver lacks a capability; it never falls open
+    ├── Unauthenticated         no credentials, or none that are valid
+    ├── Forbidden               the caller's role or scopes do not allow this
     ├── LimitExceeded           a quota or size limit, with the limit and what was asked for
+    │   └── RateLimited         too many requests; says when to try again
     ├── DeadlineExceeded        a timeout ran out; the work was stopped
     ├── Unavailable             may succeed later: a part is down or no capacity is free
     │   └── ToolMissing         a program that must be installed on the host
@@ -109,6 +112,29 @@ class LimitExceeded(AetheriumError):
     """A quota or size limit was reached."""
 
     code = "limit_exceeded"
+
+
+class RateLimited(LimitExceeded):
+    """Too many requests."""
+
+    code = "rate_limited"
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float, hint: str = "", **details: Any) -> None:
+        super().__init__(message, hint=hint, retry_after_s=retry_after_s, **details)
+        self.retry_after_s = retry_after_s
+
+
+class Unauthenticated(AetheriumError):
+    """No credentials, or none that are valid. It never says which part of them was wrong."""
+
+    code = "unauthenticated"
+
+
+class Forbidden(AetheriumError):
+    """The caller's role or scopes do not allow this; ``details`` has the ``permission``."""
+
+    code = "forbidden"
 
 
 class DeadlineExceeded(AetheriumError):

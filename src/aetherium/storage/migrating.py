@@ -22,7 +22,7 @@ from sqlalchemy.pool import NullPool
 from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
 
 # The newest file in migrations/versions; a test compares.
-HEAD = "0002"
+HEAD = "0003"
 _SCHEMES = ("postgresql", "postgres", "postgresql+asyncpg")
 # Of a URL's query. A socket's directory is a host; asyncpg calls sslmode ssl.
 _OPTIONS = {"host", "port", "sslmode", "ssl"}

@@ -62,6 +62,7 @@ vms = sa.Table(
     sa.Column("project_id", sa.String(24), nullable=False, server_default="default"),
     sa.Column("vcpus", sa.Integer, nullable=False, server_default="0"),
     sa.Column("memory_mib", sa.Integer, nullable=False, server_default="0"),
+    sa.Column("disk_mib", sa.Integer, nullable=False, server_default="0"),
     sa.Column("snapshot_id", sa.String(24)),
     sa.Column("reason", Text, nullable=False),
     sa.Column("created_at", UtcTime, nullable=False),
@@ -69,8 +70,16 @@ vms = sa.Table(
     sa.Column("last_active_at", UtcTime, nullable=False),
     sa.Column("spec", sa.JSON, nullable=False),
     sa.Column("handle", sa.JSON(none_as_null=True)),
-    sa.Index("uq_vms_living_name", "name", unique=True, sqlite_where=_LIVING, postgresql_where=_LIVING),
+    sa.Index(
+        "uq_vms_living_name",
+        "project_id",
+        "name",
+        unique=True,
+        sqlite_where=_LIVING,
+        postgresql_where=_LIVING,
+    ),
     sa.Index("ix_vms_created_at", "created_at"),
+    sa.Index("ix_vms_project", "project_id", "created_at"),
     sa.Index("ix_vms_worker_id", "worker_id"),
 )
 
@@ -99,7 +108,8 @@ snapshots = sa.Table(
     "snapshots",
     metadata,
     sa.Column("id", sa.String(24), primary_key=True),
-    sa.Column("name", sa.String(63), unique=True),
+    sa.Column("name", sa.String(63)),
+    sa.Column("project_id", sa.String(24), nullable=False, server_default="default"),
     sa.Column("vm_id", sa.String(24), nullable=False),
     sa.Column("driver", sa.String(32), nullable=False),
     sa.Column("image_digest", sa.String(80), nullable=False),
@@ -112,6 +122,7 @@ snapshots = sa.Table(
     sa.Column("resources", sa.JSON, nullable=False),
     sa.Column("driver_data", sa.JSON, nullable=False),
     sa.Column("labels", sa.JSON, nullable=False),
+    sa.Index("uq_snapshots_name", "project_id", "name", unique=True),
 )
 
 jobs = sa.Table(
@@ -130,6 +141,7 @@ jobs = sa.Table(
     sa.Index("ix_jobs_created_at", "created_at"),
     sa.Index("ix_jobs_task_id", "task_id"),
     sa.Index("ix_jobs_state", "state", "id"),
+    sa.Index("ix_jobs_project", "project_id", "id"),
 )
 
 steps = sa.Table(
@@ -338,4 +350,121 @@ events = sa.Table(
     sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
     *(sa.Column(name, kind, nullable=False) for name, kind in _EVENT),
     sa.Index("ix_events_at", "at"),
+    sa.Index("ix_events_project", "project_id", "seq"),
+)
+
+idempotency = sa.Table(
+    "idempotency",
+    metadata,
+    sa.Column("project_id", sa.String(24), primary_key=True),
+    sa.Column("key", sa.String(255), primary_key=True),
+    sa.Column("operation", sa.String(128), primary_key=True),
+    sa.Column("fingerprint", sa.String(64), nullable=False),
+    sa.Column("status", sa.Integer),
+    sa.Column("answer", sa.LargeBinary),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("expires_at", UtcTime, nullable=False),
+    sa.Index("ix_idempotency_expires_at", "expires_at"),
+)
+
+api_keys = sa.Table(
+    "api_keys",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    # None: of the whole installation.
+    sa.Column("project_id", sa.String(24)),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("prefix", sa.String(16), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("scopes", sa.JSON, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Column("expires_at", UtcTime),
+    sa.Column("used_at", UtcTime),
+    sa.Column("revoked_at", UtcTime),
+    sa.Index("uq_api_keys_prefix", "prefix", unique=True),
+    sa.Index("ix_api_keys_project_id", "project_id"),
+)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("project_id", sa.String(24), primary_key=True),
+    sa.Column("subject", sa.String(255), primary_key=True),
+    sa.Column("role", sa.String(16), nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("created_by", sa.String(255), nullable=False),
+    sa.Index("ix_members_subject", "subject"),
+)
+
+secret_keys = sa.Table(
+    "secret_keys",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("retired_at", UtcTime),
+    sa.Column("master", sa.String(16), nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+)
+
+stored_secrets = sa.Table(
+    "secrets",
+    metadata,
+    sa.Column("id", sa.String(24), primary_key=True),
+    sa.Column("project_id", sa.String(24), nullable=False),
+    sa.Column("scope", sa.String(16), nullable=False),
+    sa.Column("target", sa.String(200), nullable=False),
+    sa.Column("name", sa.String(63), nullable=False),
+    sa.Column("version", sa.Integer, nullable=False),
+    sa.Column("created_at", UtcTime, nullable=False),
+    sa.Column("updated_at", UtcTime, nullable=False),
+    sa.Column("updated_by", sa.String(255), nullable=False),
+    sa.Column("used_at", UtcTime),
+    sa.Column("key_id", sa.String(24), nullable=False),
+    sa.Column("wrapped", sa.LargeBinary, nullable=False),
+    sa.Column("sealed", sa.LargeBinary, nullable=False),
+    sa.Index("uq_secrets_name", "project_id", "scope", "target", "name", unique=True),
+    sa.Index("ix_secrets_key_id", "key_id"),
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", UtcTime, nullable=False),
+    # None: of the whole installation.
+    sa.Column("project_id", sa.String(24)),
+    sa.Column("actor", sa.String(255), nullable=False),
+    sa.Column("action", sa.String(64), nullable=False),
+    sa.Column("resource", sa.String(255), nullable=False),
+    sa.Column("outcome", sa.String(64), nullable=False),
+    sa.Column("address", sa.String(64), nullable=False),
+    sa.Column("request_id", sa.String(64), nullable=False),
+    sa.Column("data", sa.JSON, nullable=False),
+    sa.Column("previous", sa.String(64), nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Index("ix_audit_project", "project_id", "seq"),
+    sa.Index("ix_audit_actor", "actor", "seq"),
+    sa.Index("ix_audit_at", "at"),
+)
+
+# The end of the chain: one row, locked by whoever appends.
+audit_head = sa.Table(
+    "audit_head",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("seq", sa.BigInteger, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
+)
+
+audit_checkpoints = sa.Table(
+    "audit_checkpoints",
+    metadata,
+    sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+    sa.Column("at", UtcTime, nullable=False),
+    sa.Column("hash", sa.String(64), nullable=False),
+    sa.Column("key", sa.String(64), nullable=False),
+    sa.Column("signature", sa.LargeBinary, nullable=False),
 )

@@ -209,6 +209,7 @@ def _of_spec(spec: VMSpec) -> dict[str, Any]:
         "name": spec.name,
         "vcpus": spec.resources.vcpus,
         "memory_mib": spec.resources.memory_mib,
+        "disk_mib": spec.resources.disk_mib,
         "spec": dump(spec),
     }
 

@@ -18,7 +18,7 @@ VERSIONS = "alembic_version"
 ROWS = 3
 # What migrations read has to have a meaning: by column, and by the revision from which on it looks like that.
 _MEANINGFUL: Mapping[tuple[str, str], Mapping[str, Any]] = {
-    ("vms", "spec"): {"0001": {"resources": {"vcpus": 2, "memory_mib": 512}, "name": "ü"}},
+    ("vms", "spec"): {"0001": {"resources": {"vcpus": 2, "memory_mib": 512, "disk_mib": 16}, "name": "ü"}},
     ("jobs", "job"): {
         "0001": {
             "steps": [{"name": "first"}, {"name": "second"}],
