@@ -16,6 +16,7 @@ class Quota:
     Args:
         tasks: placed or running.
         vms, vcpus, memory_mib: of its running VMs and of the tasks that run in VMs.
+        disk_mib: of its running VMs.
         tasks_per_minute: accepted; more are refused.
         waiting: tasks that have not begun; more are refused.
     """
@@ -24,6 +25,7 @@ class Quota:
     vms: int | None = None
     vcpus: int | None = None
     memory_mib: int | None = None
+    disk_mib: int | None = None
     tasks_per_minute: int | None = None
     waiting: int | None = None
 

@@ -15,6 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 
 from aetherium.domain.lifecycle import Lifecycle
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import Resources
 
 
@@ -64,3 +65,4 @@ class Snapshot:
     reason: str = ""
     owner: str | None = None
     worker_id: str | None = None
+    project_id: str = DEFAULT_PROJECT

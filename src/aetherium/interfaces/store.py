@@ -87,10 +87,10 @@ class VMRepository(Protocol):
         ...
 
     async def claim(
-        self, vm_id: str, *, owner: str, spec: VMSpec, heir: str | None, at: datetime
+        self, vm_id: str, *, owner: str, spec: VMSpec, project: str, heir: str | None, at: datetime
     ) -> VM | None:
-        """Hand a running VM that `owner` holds on to `heir` with a new spec, created `at`; None if it is not
-        there, not running or no longer that owner's. Raises AlreadyExists for the name."""
+        """Hand a running VM that `owner` holds on to `heir` and a project with a new spec, created `at`; None
+        if it is not there, not running or no longer that owner's. Raises AlreadyExists for the name."""
         ...
 
     async def touch(self, active: Mapping[str, datetime]) -> None:
@@ -203,6 +203,11 @@ class Store(Protocol):
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """Do all that `work` does with the store it is given in one transaction. `work` may be cut nowhere,
         and touches nothing but that store."""
+        ...
+
+    def of_project(self, project_id: str) -> Store:
+        """The same as a tenant sees it: of VMs, executions, snapshots, jobs, tasks, schedules, events and
+        projects nothing but the project's is found or listed."""
         ...
 
     async def now(self) -> datetime:

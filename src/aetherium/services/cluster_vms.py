@@ -7,9 +7,11 @@ from collections.abc import Callable
 from dataclasses import replace
 
 from aetherium.domain.errors import AetheriumError, Conflict
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import Demand, Retry, Task, TaskSpec, TaskState
 from aetherium.domain.vms import VM, VMSpec
 from aetherium.interfaces.store import Store
+from aetherium.services.quotas import admit_vms
 from aetherium.services.task_types import VM_CREATE, CreateVM
 from aetherium.services.tasks import TaskService
 from aetherium.services.vms import silent
@@ -35,19 +37,26 @@ class VMMaker:
         self._tasks = tasks
 
     async def create(
-        self, spec: VMSpec, *, snapshot: str | None = None, progress: Callable[[str], None] = silent
+        self,
+        spec: VMSpec,
+        *,
+        snapshot: str | None = None,
+        project: str = DEFAULT_PROJECT,
+        progress: Callable[[str], None] = silent,
     ) -> VM:
         """A running VM. A caller that is cancelled takes its request back.
 
-        Raises what kept the worker from making it.
+        Raises LimitExceeded (quota) and what kept the worker from making it.
         """
+        await admit_vms(self._store, project, [spec])
         demand = Demand()
         if snapshot is not None:
             found = await self._store.snapshots.find(snapshot)
             snapshot, demand = found.id, replace(demand, worker_id=found.worker_id)
         payload = self._tasks.types.values(CreateVM(spec, snapshot))
         task = await self._tasks.submit(
-            TaskSpec(VM_CREATE, payload, demand=demand, retry=Retry(max_attempts=4, base_s=0.2))
+            TaskSpec(VM_CREATE, payload, demand=demand, retry=Retry(max_attempts=4, base_s=0.2)),
+            project=project,
         )
         try:
             ended = await self._follow(task, progress)

@@ -11,13 +11,16 @@ from aetherium.domain.errors import AetheriumError, BootFailed, GuestError, NotF
 from aetherium.domain.executions import ExecutionSpec
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.ids import VM as VM_PREFIX
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM, Capability, VMSpec, VMState
 from aetherium.interfaces.drivers import Launch, VMDriver, VMHandle
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.guest import Guest
+from aetherium.interfaces.store import Store
 from aetherium.services.connections import handle_data
 from aetherium.services.host import Host, remove_vm
 from aetherium.services.identity import identity
+from aetherium.services.quotas import admit_vms
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +44,13 @@ class Launcher:
         self._host = host
 
     def draft(
-        self, spec: VMSpec, driver: str, image_digest: str, *, labels: Mapping[str, str] | None = None
+        self,
+        spec: VMSpec,
+        driver: str,
+        image_digest: str,
+        *,
+        project: str = DEFAULT_PROJECT,
+        labels: Mapping[str, str] | None = None,
     ) -> VM:
         """A row for a VM that is to be made."""
         now = self._host.clock.now()
@@ -55,17 +64,19 @@ class Launcher:
             updated_at=now,
             last_active_at=now,
             owner=self._host.owner,
+            project_id=project,
         )
 
     async def launch(self, draft: VM, start: Start, *, heir: str | None) -> VM:
         """Bring it up: running, answering, with its identity; then it is `heir`'s.
 
-        Raises what the driver raises, and BootFailed. Failed or cancelled: nothing is left, no row either.
+        Raises what the driver raises, LimitExceeded (quota) and BootFailed. Failed or cancelled: nothing is
+        left, no row either.
         """
         host = self._host
         host.making.add(draft.id)
         try:
-            await host.store.vms.add(draft)
+            await host.store.transaction(lambda store: _add(store, draft))
             await host.images.hold(draft.image_digest, draft.id)
             launch = Launch(
                 draft.id,
@@ -120,3 +131,9 @@ class Launcher:
             return  # deleted by somebody else meanwhile
         except AetheriumError as error:
             log.warning("The VM %s could not be removed and will be later: %s", vm_id, error)
+
+
+async def _add(store: Store, draft: VM) -> None:
+    """In one transaction, so that of two that are made at once, and fit only alone, one is refused."""
+    await admit_vms(store, draft.project_id, [draft.spec])
+    await store.vms.add(draft)

@@ -54,8 +54,9 @@ class SnapshotService:
             created_at=self._host.clock.now(),
             labels=row.spec.labels,
             owner=self._host.owner,
+            project_id=row.project_id,
         )
-        await self._check_name(name)
+        await self._check_name(name, row.project_id)
         try:
             await self._host.store.snapshots.add(snapshot)
             await self._host.images.hold(row.image_digest, snapshot.id)
@@ -102,8 +103,9 @@ class SnapshotService:
         await self._host.images.release(snapshot.image_digest, snapshot.id)
         await snapshots.remove(snapshot.id)
 
-    async def _check_name(self, name: str | None) -> None:
-        if name is not None and any(each.name == name for each in await self.list()):
+    async def _check_name(self, name: str | None, project: str) -> None:
+        known = self._host.store.of_project(project).snapshots
+        if name is not None and any(each.name == name for each in await known.list()):
             raise AlreadyExists(
                 f"There is a snapshot named {name!r} already.", hint="Choose another name.", name=name
             )

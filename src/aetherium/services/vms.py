@@ -16,19 +16,23 @@ from aetherium.domain.errors import (
     AlreadyExists,
     Conflict,
     InvalidInput,
+    LimitExceeded,
     NotFound,
     Unsupported,
 )
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import IDLE, VM, VM_LIFECYCLE, Capability, VMMetrics, VMSpec, VMState
 from aetherium.interfaces.drivers import Condition, DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
 from aetherium.interfaces.guest import Guest
 from aetherium.interfaces.pool import HIDDEN_LABELS, TASK_LABEL, VMPool
+from aetherium.interfaces.store import Store
 from aetherium.services.connections import handle_of
 from aetherium.services.diagnosis import diagnose
 from aetherium.services.host import Host, remove_vm
 from aetherium.services.launching import Launcher, Start, cold
 from aetherium.services.power import Power
+from aetherium.services.quotas import admit_vms
 from aetherium.services.warm import WarmSnapshots
 
 if TYPE_CHECKING:
@@ -66,6 +70,7 @@ class VMService:
         spec: VMSpec,
         *,
         snapshot: str | None = None,
+        project: str = DEFAULT_PROJECT,
         owner: str | None = None,
         progress: Progress = silent,
         pooled: bool = True,
@@ -76,27 +81,30 @@ class VMService:
 
         Args:
             snapshot: restore this one instead; image, driver and size are the snapshot's.
+            project: the id of the one that it belongs to.
             owner: the process that has to live for the VM to live; None: it outlives all.
             pooled: whether it may come from the pool.
 
-        Raises InvalidInput, NotFound (image, snapshot), AlreadyExists (name), Unsupported, Unavailable,
-        BootFailed. Failed or cancelled: nothing is left.
+        Raises InvalidInput, NotFound (image, snapshot), AlreadyExists (name), LimitExceeded (quota),
+        Unsupported, Unavailable, BootFailed. Failed or cancelled: nothing is left.
         """
         if snapshot is not None:
-            return await self._from_snapshot(spec, snapshot, owner)
+            return await self._from_snapshot(spec, snapshot, project, owner)
         driver, probe = await self._host.drivers.choose(spec.driver)
         digest = (await self._host.images.get(spec.image)).digest
-        await self._check_name(spec.name)
+        await self._check_name(spec.name, project)
+        await admit_vms(self._host.store, project, [spec])
         if pooled:
-            ready = await self._from_pool(spec, driver.name, digest, owner)
+            ready = await self._from_pool(spec, driver.name, digest, project, owner)
             if ready is not None:
                 return ready
         if self._warm.enabled(probe):
-            forked = await self._from_warm(spec, driver, probe, digest, owner, progress)
+            forked = await self._from_warm(spec, driver, probe, digest, project, owner, progress)
             if forked is not None:
                 return forked
         progress("Booting")
-        return await self._launcher.launch(self._launcher.draft(spec, driver.name, digest), cold, heir=owner)
+        draft = self._launcher.draft(spec, driver.name, digest, project=project)
+        return await self._launcher.launch(draft, cold, heir=owner)
 
     async def get(self, ref: str) -> VM:
         """Raises NotFound."""
@@ -153,13 +161,16 @@ class VMService:
         parent = await self.get(ref)
         await self.require(parent, Capability.FORK)
         for name in names:
-            await self._check_name(name)
+            await self._check_name(name, parent.project_id)
         # A copy was made by no task.
         labels = {key: value for key, value in parent.spec.labels.items() if key != TASK_LABEL}
         specs = [replace(parent.spec, name=name, labels=labels) for name in (names or (None,) * count)]
         async with self._power.captured(parent.id) as (data, directory):
             start = _restore(data, directory)
-            drafts = [self._launcher.draft(spec, parent.driver, parent.image_digest) for spec in specs]
+            drafts = [
+                self._launcher.draft(spec, parent.driver, parent.image_digest, project=parent.project_id)
+                for spec in specs
+            ]
             return await self._launch_all(drafts, start)
 
     async def metrics(self, ref: str) -> VMMetrics:
@@ -236,12 +247,12 @@ class VMService:
         del self._rows[ref]
         return None
 
-    async def _check_name(self, name: str | None) -> None:
+    async def _check_name(self, name: str | None, project: str) -> None:
         """Refuse a taken name before anything is booted; the store decides in the end."""
         if name is None:
             return
         try:
-            vm = await self._host.store.vms.find(name)
+            vm = await self._host.store.of_project(project).vms.find(name)
         except NotFound:
             return
         if vm.spec.name == name and vm.state not in (VMState.STOPPED, VMState.FAILED):
@@ -249,7 +260,9 @@ class VMService:
                 f"There is a VM named {name!r} already: {vm.id}.", hint="Choose another name.", name=name
             )
 
-    async def _from_pool(self, spec: VMSpec, driver: str, digest: str, owner: str | None) -> VM | None:
+    async def _from_pool(
+        self, spec: VMSpec, driver: str, digest: str, project: str, owner: str | None
+    ) -> VM | None:
         while (ready := await self._pool.take(spec, driver=driver, image_digest=digest)) is not None:
             if not self._host.connections.connected(ready.id):
                 await self._launcher.discard(ready.id)  # it ended while it waited
@@ -258,13 +271,11 @@ class VMService:
                 # The row goes last, in one write: until then the VM is the pool's and goes with this process.
                 async with self._host.connections.session(ready) as guest:
                     await self._launcher.introduce(replace(ready, spec=spec), guest)
-                vm = await self._host.store.vms.claim(
-                    ready.id, owner=self._host.owner, spec=spec, heir=owner, at=self._host.clock.now()
-                )
+                vm = await self._claim(ready.id, spec, project, owner)
                 if vm is not None:
                     return vm
                 await self._launcher.discard(ready.id)  # it ended meanwhile
-            except AlreadyExists:
+            except (AlreadyExists, LimitExceeded):
                 await self._launcher.discard(ready.id)
                 raise
             except AetheriumError as error:
@@ -275,18 +286,30 @@ class VMService:
                 raise
         return None
 
+    async def _claim(self, vm_id: str, spec: VMSpec, project: str, heir: str | None) -> VM | None:
+        at = self._host.clock.now()
+
+        async def work(store: Store) -> VM | None:
+            await admit_vms(store, project, [spec])
+            return await store.vms.claim(
+                vm_id, owner=self._host.owner, spec=spec, project=project, heir=heir, at=at
+            )
+
+        return await self._host.store.transaction(work)
+
     async def _from_warm(
         self,
         spec: VMSpec,
         driver: VMDriver,
         probe: DriverProbe,
         digest: str,
+        project: str,
         owner: str | None,
         progress: Progress,
     ) -> VM | None:
         """Fork from the warm snapshot, made now if need be. None if that does not work, for whatever reason:
         the VM then boots, and says in its own words if that fails too."""
-        draft = self._launcher.draft(spec, driver.name, digest)
+        draft = self._launcher.draft(spec, driver.name, digest, project=project)
         async with AsyncExitStack() as stack:
             try:
                 warm = await stack.enter_async_context(self._warm.use(spec, driver, probe, digest, progress))
@@ -296,14 +319,14 @@ class VMService:
             try:
                 progress("Forking from a warm snapshot")
                 return await self._launcher.launch(draft, warm.start(), heir=owner)
-            except (AlreadyExists, NotFound):
+            except (AlreadyExists, LimitExceeded, NotFound):
                 raise
             except AetheriumError as error:
                 log.warning("The warm snapshot %s cannot be used and is removed: %s", warm.key, error)
         await self._warm.forget(warm.key)
         return None
 
-    async def _from_snapshot(self, spec: VMSpec, ref: str, owner: str | None) -> VM:
+    async def _from_snapshot(self, spec: VMSpec, ref: str, project: str, owner: str | None) -> VM:
         snapshot = await self._host.store.snapshots.find(ref)
         if snapshot.state is not SnapshotState.READY:
             raise Conflict(f"The snapshot {snapshot.id} is {snapshot.state}.", hint="Use one that is ready.")
@@ -311,7 +334,7 @@ class VMService:
             spec, image=snapshot.image_digest, driver=snapshot.driver, resources=snapshot.resources
         )
         data, directory = snapshot_data(snapshot), self._power.snapshot_directory(snapshot.id)
-        draft = self._launcher.draft(fitted, snapshot.driver, snapshot.image_digest)
+        draft = self._launcher.draft(fitted, snapshot.driver, snapshot.image_digest, project=project)
         draft = replace(draft, snapshot_id=snapshot.id)
         return await self._launcher.launch(draft, _restore(data, directory), heir=owner)
 

@@ -18,6 +18,7 @@ from aetherium.interfaces.cluster_store import EventRepository
 from aetherium.interfaces.task_store import LeaderEpoch
 from aetherium.storage import leaders
 from aetherium.storage.database import Database
+from aetherium.storage.scope import EVERYTHING, Scope, seen
 from aetherium.storage.tables import events, outbox
 
 _NAMES = ("id", "type", "subject", "project_id", "at", "data")
@@ -32,8 +33,9 @@ async def record(connection: AsyncConnection, facts: Sequence[Event]) -> None:
 class SqlEvents:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
+        self._seen = seen(events, scope.of_project)
 
     async def emit(self, facts: Sequence[Event]) -> None:
         await self._database.write(lambda c: record(c, facts))
@@ -61,7 +63,7 @@ class SqlEvents:
         return await self._database.write(move)
 
     async def list(self, *, after: int = 0, limit: int = 500, types: Collection[str] = ()) -> Sequence[Event]:
-        query = sa.select(events).where(events.c.seq > after).order_by(events.c.seq).limit(limit)
+        query = sa.select(events).where(events.c.seq > after, self._seen).order_by(events.c.seq).limit(limit)
         if types:
             query = query.where(sa.or_(*(_fits(each) for each in types)))
 

@@ -20,17 +20,17 @@ from aetherium.domain.executions import (
 from aetherium.interfaces.store import ExecutionRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
-from aetherium.storage.scope import seen, seen_of_vms
+from aetherium.storage.scope import EVERYTHING, Scope, seen, seen_of_vms
 from aetherium.storage.tables import executions, vms
 
 
 class SqlExecutions:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database, worker_id: str | None = None) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
-        self._seen = seen_of_vms(executions, worker_id)
-        self._vm_seen = seen(vms, worker_id)
+        self._seen = seen_of_vms(executions, scope)
+        self._vm_seen = seen(vms, scope)
 
     async def save(self, records: Sequence[Execution]) -> None:
         wanted = {record.vm_id for record in records}

@@ -22,7 +22,7 @@ from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
 from aetherium.storage.jobparts import read_parts, without_parts, write_parts
-from aetherium.storage.scope import seen, stamped
+from aetherium.storage.scope import EVERYTHING, Scope, seen, stamped
 from aetherium.storage.tables import jobs, tasks
 
 # What becomes of a job whose task has ended without it.
@@ -34,13 +34,14 @@ class SqlJobs:
     """See interfaces/store.py. A worker lists its own jobs, but finds every one: a job comes to its worker
     with the task, whoever has added it."""
 
-    def __init__(self, database: Database, worker_id: str | None = None) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
-        self._worker_id = worker_id
-        self._seen = seen(jobs, worker_id)
+        self._scope = scope
+        self._listed = seen(jobs, scope)
+        self._found = seen(jobs, scope.of_project)
 
     async def add(self, job: Job) -> None:
-        owned = replace(job, **stamped({}, self._worker_id))
+        owned = replace(job, **stamped({}, self._scope))
 
         async def work(connection: AsyncConnection) -> None:
             await connection.execute(sa.insert(jobs).values(_values(owned)))
@@ -53,14 +54,14 @@ class SqlJobs:
 
     async def find(self, ref: str) -> Job:
         async def work(connection: AsyncConnection) -> Job:
-            return await _get(connection, await find_id(connection, jobs, "job", ref))
+            return await _get(connection, await find_id(connection, jobs, "job", ref, among=self._found))
 
         return await self._database.read(work)
 
     async def list(
         self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
     ) -> Sequence[Job]:
-        which = sa.select(jobs.c.id).where(self._seen).order_by(jobs.c.id.desc()).limit(limit)
+        which = sa.select(jobs.c.id).where(self._listed).order_by(jobs.c.id.desc()).limit(limit)
         if states:
             which = which.where(jobs.c.state.in_(sorted(states)))
         if before:

@@ -15,14 +15,17 @@ from aetherium.interfaces.cluster_store import ProjectRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
+from aetherium.storage.scope import EVERYTHING, Scope
 from aetherium.storage.tables import projects
 
 
 class SqlProjects:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
+        own = scope.project_id
+        self._seen = sa.true() if own is None else projects.c.id == own
 
     async def add(self, project: Project) -> None:
         values = {
@@ -38,14 +41,16 @@ class SqlProjects:
 
     async def find(self, ref: str) -> Project:
         async def work(connection: AsyncConnection) -> Project:
-            found = await find_id(connection, projects, "project", ref, projects.c.name == ref)
+            found = await find_id(
+                connection, projects, "project", ref, projects.c.name == ref, among=self._seen
+            )
             query = sa.select(projects).where(projects.c.id == found)
             return _project((await connection.execute(query)).mappings().one())
 
         return await self._database.read(work)
 
     async def list(self) -> Sequence[Project]:
-        query = sa.select(projects).order_by(projects.c.name)
+        query = sa.select(projects).where(self._seen).order_by(projects.c.name)
 
         async def work(connection: AsyncConnection) -> Sequence[Project]:
             return [_project(row) for row in (await connection.execute(query)).mappings()]

@@ -16,14 +16,16 @@ from aetherium.interfaces.cluster_store import ScheduleRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database, now
 from aetherium.storage.finding import find_id
+from aetherium.storage.scope import EVERYTHING, Scope, seen
 from aetherium.storage.tables import schedules
 
 
 class SqlSchedules:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
+        self._seen = seen(schedules, scope.of_project)
 
     async def add(self, schedule: Schedule) -> None:
         try:
@@ -37,14 +39,16 @@ class SqlSchedules:
 
     async def find(self, ref: str) -> Schedule:
         async def work(connection: AsyncConnection) -> Schedule:
-            found = await find_id(connection, schedules, "schedule", ref, schedules.c.name == ref)
+            found = await find_id(
+                connection, schedules, "schedule", ref, schedules.c.name == ref, among=self._seen
+            )
             query = sa.select(schedules).where(schedules.c.id == found)
             return _schedule((await connection.execute(query)).mappings().one())
 
         return await self._database.read(work)
 
     async def list(self) -> Sequence[Schedule]:
-        query = sa.select(schedules).order_by(schedules.c.name, schedules.c.id)
+        query = sa.select(schedules).where(self._seen).order_by(schedules.c.name, schedules.c.id)
 
         async def work(connection: AsyncConnection) -> Sequence[Schedule]:
             return [_schedule(row) for row in (await connection.execute(query)).mappings()]

@@ -16,20 +16,20 @@ from aetherium.interfaces.store import SnapshotFields, SnapshotRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
-from aetherium.storage.scope import seen, stamped
+from aetherium.storage.scope import EVERYTHING, Scope, seen, stamped
 from aetherium.storage.tables import snapshots
 
 
 class SqlSnapshots:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database, worker_id: str | None = None) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
-        self._worker_id = worker_id
-        self._seen = seen(snapshots, worker_id)
+        self._scope = scope
+        self._seen = seen(snapshots, scope)
 
     async def add(self, snapshot: Snapshot) -> None:
-        row = stamped(_values(snapshot), self._worker_id)
+        row = stamped(_values(snapshot), self._scope)
         try:
             await self._database.write(lambda c: c.execute(sa.insert(snapshots).values(row)))
         except IntegrityError as error:
@@ -112,6 +112,7 @@ def _snapshot(row: Mapping[Any, Any]) -> Snapshot:
         reason=row["reason"],
         owner=row["owner"],
         worker_id=row["worker_id"],
+        project_id=row["project_id"],
     )
 
 
@@ -131,6 +132,7 @@ def _values(snapshot: Snapshot) -> dict[str, Any]:
         "reason": snapshot.reason,
         "owner": snapshot.owner,
         "worker_id": snapshot.worker_id,
+        "project_id": snapshot.project_id,
     }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import TypeVar
@@ -23,6 +24,7 @@ from aetherium.storage.leaders import SqlLeaders
 from aetherium.storage.projects import SqlProjects
 from aetherium.storage.queues import SqlQueues
 from aetherium.storage.schedules import SqlSchedules
+from aetherium.storage.scope import EVERYTHING, Scope
 from aetherium.storage.snapshots import SqlSnapshots
 from aetherium.storage.tasks import SqlTasks
 from aetherium.storage.vms import SqlVMs
@@ -35,33 +37,36 @@ class SqlStore:
     """See interfaces/store.py.
 
     Args:
-        worker_id: the store as this worker sees it: what it adds is its own, and of VMs, executions and
-            snapshots it sees only those. None: as gateways and orchestrators see it, all of them.
+        scope: the store as a worker sees it: what it adds is its own, and of VMs, executions and snapshots
+            it sees only those; or as a tenant sees it. Otherwise all of them, as for orchestrators.
     """
 
-    def __init__(self, database: Database, clock: Clock, *, worker_id: str | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock, *, scope: Scope = EVERYTHING) -> None:
         self._database = database
         self._clock = clock
-        self._worker_id = worker_id
-        self.vms = SqlVMs(database, clock, worker_id)
-        self.executions = SqlExecutions(database, worker_id)
-        self.snapshots = SqlSnapshots(database, worker_id)
-        self.jobs = SqlJobs(database, worker_id)
+        self._scope = scope
+        self.vms = SqlVMs(database, clock, scope)
+        self.executions = SqlExecutions(database, scope)
+        self.snapshots = SqlSnapshots(database, scope)
+        self.jobs = SqlJobs(database, scope)
         self.images = SqlImages(database)
-        self.tasks = SqlTasks(database)
+        self.tasks = SqlTasks(database, scope)
         self.workers = SqlWorkers(database)
-        self.schedules = SqlSchedules(database)
-        self.projects = SqlProjects(database)
+        self.schedules = SqlSchedules(database, scope)
+        self.projects = SqlProjects(database, scope)
         self.queues = SqlQueues(database)
-        self.events = SqlEvents(database)
+        self.events = SqlEvents(database, scope)
         self.leaders = SqlLeaders(database)
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         async def unit(connection: AsyncConnection) -> T:
             bound = Bound(connection, self._database)
-            return await work(SqlStore(bound, self._clock, worker_id=self._worker_id))
+            return await work(SqlStore(bound, self._clock, scope=self._scope))
 
         return await self._database.write(unit)
+
+    def of_project(self, project_id: str) -> SqlStore:
+        return SqlStore(self._database, self._clock, scope=replace(self._scope, project_id=project_id))
 
     async def now(self) -> datetime:
         return await self._database.read(lambda c: now(c, self._database))
@@ -79,7 +84,7 @@ async def open_store(
 
     Args:
         clock: the time of a store in a file; a server has its own.
-        worker_id: see SqlStore.
+        worker_id: the store as this worker sees it; see SqlStore.
 
     Raises Conflict and Unavailable.
     """
@@ -91,7 +96,7 @@ async def open_store(
         url = migrating.server_url(where)
         await migrating.require(url)
         database = PostgresDatabase(url)
-    store = SqlStore(database, clock, worker_id=worker_id)
+    store = SqlStore(database, clock, scope=Scope(worker_id))
     try:
         yield store
     finally:

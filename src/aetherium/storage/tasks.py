@@ -26,6 +26,7 @@ from aetherium.storage.database import Database, now
 from aetherium.storage.ending import Values, end_attempts, give_up, settle
 from aetherium.storage.finding import find_id
 from aetherium.storage.jobs import reopen
+from aetherium.storage.scope import EVERYTHING, Scope, seen
 from aetherium.storage.tables import GONE, HELD, READY, UtcTime, attempts, tasks
 from aetherium.storage.taskrows import COLUMNS, states, to_task
 
@@ -35,8 +36,9 @@ T = TypeVar("T")
 class SqlTasks:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, scope: Scope = EVERYTHING) -> None:
         self._database = database
+        self._seen = seen(tasks, scope.of_project)
 
     async def accept(self, given: Sequence[NewTask]) -> Sequence[Task]:
         async def work(connection: AsyncConnection) -> Sequence[Task]:
@@ -57,14 +59,19 @@ class SqlTasks:
 
     async def find(self, ref: str) -> Task:
         async def work(connection: AsyncConnection) -> Task:
-            return await _get(connection, await find_id(connection, tasks, "task", ref))
+            return await _get(connection, await find_id(connection, tasks, "task", ref, among=self._seen))
 
         return await self._database.read(work)
 
     async def list(
         self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
     ) -> Sequence[Task]:
-        query = sa.select(*COLUMNS).where(*_conditions(where)).order_by(tasks.c.id.desc()).limit(limit)
+        query = (
+            sa.select(*COLUMNS)
+            .where(self._seen, *_conditions(where))
+            .order_by(tasks.c.id.desc())
+            .limit(limit)
+        )
         if before:
             query = query.where(tasks.c.id < before)
 
@@ -74,7 +81,11 @@ class SqlTasks:
         return await self._database.read(work)
 
     async def count(self, **where: Unpack[TaskFilter]) -> Mapping[TaskState, int]:
-        query = sa.select(tasks.c.state, sa.func.count()).where(*_conditions(where)).group_by(tasks.c.state)
+        query = (
+            sa.select(tasks.c.state, sa.func.count())
+            .where(self._seen, *_conditions(where))
+            .group_by(tasks.c.state)
+        )
 
         async def work(connection: AsyncConnection) -> Mapping[TaskState, int]:
             return {TaskState(row[0]): row[1] for row in await connection.execute(query)}

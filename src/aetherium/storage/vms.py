@@ -18,7 +18,7 @@ from aetherium.interfaces.store import VMFields, VMRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
-from aetherium.storage.scope import seen, stamped
+from aetherium.storage.scope import EVERYTHING, Scope, seen, stamped
 from aetherium.storage.tables import vms
 
 T = TypeVar("T")
@@ -29,14 +29,14 @@ _ENDED = (VMState.STOPPED, VMState.FAILED)
 class SqlVMs:
     """See interfaces/store.py."""
 
-    def __init__(self, database: Database, clock: Clock, worker_id: str | None = None) -> None:
+    def __init__(self, database: Database, clock: Clock, scope: Scope = EVERYTHING) -> None:
         self._database = database
         self._clock = clock
-        self._worker_id = worker_id
-        self._seen = seen(vms, worker_id)
+        self._scope = scope
+        self._seen = seen(vms, scope)
 
     async def add(self, vm: VM) -> None:
-        row = stamped(_values(vm), self._worker_id)
+        row = stamped(_values(vm), self._scope)
         await self._named(vm.spec.name, lambda c: c.execute(sa.insert(vms).values(row)))
 
     async def get(self, vm_id: str) -> VM:
@@ -116,12 +116,19 @@ class SqlVMs:
         return await self._named(None, work)
 
     async def claim(
-        self, vm_id: str, *, owner: str, spec: VMSpec, heir: str | None, at: datetime
+        self, vm_id: str, *, owner: str, spec: VMSpec, project: str, heir: str | None, at: datetime
     ) -> VM | None:
         change = (
             sa.update(vms)
             .where(vms.c.id == vm_id, vms.c.owner == owner, vms.c.state == VMState.RUNNING, self._seen)
-            .values(**_of_spec(spec), owner=heir, created_at=at, updated_at=at, last_active_at=at)
+            .values(
+                **_of_spec(spec),
+                owner=heir,
+                project_id=project,
+                created_at=at,
+                updated_at=at,
+                last_active_at=at,
+            )
             .returning(*vms.c)
         )
 

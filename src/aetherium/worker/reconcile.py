@@ -3,8 +3,9 @@
 Rules:
 
 1. A row whose owner has died: the VM is deleted; so is one that a task made, if the task has ended and is not
-   answered with it: the attempt that made it was not recorded. A snapshot in the making or being deleted: removed. The
-   attempts of a worker that was killed have failed: the task is tried again, or is dead (``worker_lost``).
+   answered with it: the attempt that made it was not recorded. A snapshot in the making or being deleted:
+   removed. The attempts of a worker that was killed have failed: the task is tried again, or is dead
+   (``worker_lost``).
 2. A VM that is ``stopping`` while nobody works on it: its stop is finished.
 3. A VM that is said to run or to be paused and whose process is gone: ``failed``, its executions ``lost``.
    One that has failed and runs all the same, since its worker was given up meanwhile: ended.

@@ -15,6 +15,7 @@ from tests.contract.store.queues import QueuesContract
 from tests.contract.store.schedules import SchedulesContract
 from tests.contract.store.snapshots import SnapshotsContract
 from tests.contract.store.tasks import TasksContract
+from tests.contract.store.tenants import TenantsContract
 from tests.contract.store.transactions import TransactionsContract
 from tests.contract.store.vms import VMsContract
 from tests.contract.store.workers import WorkersContract
@@ -33,6 +34,7 @@ class StoreContract(
     QueuesContract,
     EventsContract,
     LeadersContract,
+    TenantsContract,
     TransactionsContract,
 ):
     """All of it."""

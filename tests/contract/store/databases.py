@@ -10,6 +10,7 @@ import sqlalchemy as sa
 
 from aetherium.interfaces.clock import SystemClock
 from aetherium.storage.database import Database, PostgresDatabase, SqliteDatabase
+from aetherium.storage.scope import Scope
 from aetherium.storage.store import SqlStore
 
 
@@ -56,7 +57,7 @@ class Stores:
 
     def seen_by(self, worker_id: str) -> SqlStore:
         """The store as a worker sees it."""
-        return SqlStore(self._database, self._clock, worker_id=worker_id)
+        return SqlStore(self._database, self._clock, scope=Scope(worker_id))
 
     def of_another_process(self) -> SqlStore:
         """One with connections of its own."""

@@ -100,14 +100,23 @@ class VMsContract:
         vm, later = a_vm(labels={"pool": "x"}), BEGIN + timedelta(hours=1)
         await store.vms.add(vm)
         spec = VMSpec(name="mine")
-        assert await store.vms.claim(vm.id, owner="me", spec=spec, heir=None, at=later) is None
+        assert (
+            await store.vms.claim(vm.id, owner="me", spec=spec, project="default", heir=None, at=later)
+            is None
+        )
         await store.vms.transition(vm.id, VMState.RUNNING)
-        assert await store.vms.claim(vm.id, owner="you", spec=spec, heir=None, at=later) is None
-        claimed = await store.vms.claim(vm.id, owner="me", spec=spec, heir=None, at=later)
+        assert (
+            await store.vms.claim(vm.id, owner="you", spec=spec, project="default", heir=None, at=later)
+            is None
+        )
+        claimed = await store.vms.claim(vm.id, owner="me", spec=spec, project="default", heir=None, at=later)
         assert claimed is not None
         assert (claimed.spec, claimed.owner, claimed.created_at) == (spec, None, later)
         assert (await store.vms.find("mine")).id == vm.id
-        assert await store.vms.claim(vm.id, owner="me", spec=spec, heir=None, at=later) is None
+        assert (
+            await store.vms.claim(vm.id, owner="me", spec=spec, project="default", heir=None, at=later)
+            is None
+        )
 
     async def test_a_claim_does_not_take_a_living_name(self, store: Store) -> None:
         vm = a_vm()
@@ -115,7 +124,9 @@ class VMsContract:
         await store.vms.add(vm)
         await store.vms.transition(vm.id, VMState.RUNNING)
         with pytest.raises(AlreadyExists):
-            await store.vms.claim(vm.id, owner="me", spec=VMSpec(name="taken"), heir=None, at=BEGIN)
+            await store.vms.claim(
+                vm.id, owner="me", spec=VMSpec(name="taken"), project="default", heir=None, at=BEGIN
+            )
 
     async def test_activity_never_goes_backwards(self, store: Store) -> None:
         vm, later = a_vm(), BEGIN + timedelta(seconds=9)
@@ -157,7 +168,10 @@ class VMsContract:
             await other.vms.transition(vm.id, VMState.PAUSED)
         with pytest.raises(NotFound):
             await other.vms.edit(vm.id, lambda row: replace(row, reason="x"))
-        assert await other.vms.claim(vm.id, owner="me", spec=VMSpec(), heir=None, at=later) is None
+        assert (
+            await other.vms.claim(vm.id, owner="me", spec=VMSpec(), project="default", heir=None, at=later)
+            is None
+        )
         await other.vms.touch({vm.id: later})
         assert not await other.vms.remove(vm.id)
         assert await stores.store.vms.get(vm.id) == before

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Protocol
 
 from aetherium.domain.checks import Check
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM, VMMetrics, VMSpec, VMState
 from aetherium.gateway.remote.guest import RemoteGuest
 from aetherium.gateway.remote.places import Places
@@ -22,7 +23,12 @@ class CreateVM(Protocol):
     """Makes VMs, on a worker that it chooses."""
 
     async def __call__(
-        self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent
+        self,
+        spec: VMSpec,
+        *,
+        snapshot: str | None = None,
+        project: str = DEFAULT_PROJECT,
+        progress: Progress = silent,
     ) -> VM: ...
 
 
@@ -38,9 +44,16 @@ class RemoteVMs:
         self._workers = workers
         self._create = create
 
-    async def create(self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent) -> VM:
+    async def create(
+        self,
+        spec: VMSpec,
+        *,
+        snapshot: str | None = None,
+        project: str = DEFAULT_PROJECT,
+        progress: Progress = silent,
+    ) -> VM:
         """A running VM whose agent has answered."""
-        return await self._create(spec, snapshot=snapshot, progress=progress)
+        return await self._create(spec, snapshot=snapshot, project=project, progress=progress)
 
     async def get(self, ref: str) -> VM:
         """Raises NotFound."""

@@ -168,6 +168,7 @@ class _Carrying:
         async with self._phase("vm"):
             vm = await self._host.vms.create(
                 wanted,
+                project=self._job.project_id,
                 owner=self._host.owner,
                 progress=lambda text: self._journal.emit("phase", name="vm", detail=text),
             )

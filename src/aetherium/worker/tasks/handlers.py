@@ -50,7 +50,7 @@ class VMHandlers:
             await self._vms.delete(vm.id)
         payload = attempt.payload
         spec = payload.spec.with_labels(label)
-        made = await self._vms.create(spec, snapshot=payload.snapshot)
+        made = await self._vms.create(spec, snapshot=payload.snapshot, project=attempt.task.project_id)
         return TaskResult({"vm_id": made.id})
 
     async def delete(self, attempt: Attempt) -> TaskResult:
