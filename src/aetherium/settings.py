@@ -113,6 +113,9 @@ class Settings(BaseSettings):
     master_key: SecretStr | None = None
     worker_name: str | None = None
     worker_listen: str | None = None
+    tls_ca: Path | None = None
+    tls_cert: Path | None = None
+    tls_key: Path | None = None
     worker_tasks: int = Field(default=64, ge=1, le=10_000)
     worker_vcpus: int = Field(default_factory=lambda: 2 * (os.cpu_count() or 1), ge=1)
     worker_memory_mib: int = Field(default_factory=lambda: _memory_mib() * 4 // 5, ge=128)
@@ -152,7 +155,7 @@ class Settings(BaseSettings):
                 f"The environment is not usable: {error}.", hint="See docs/settings.md."
             ) from error
 
-    @field_validator("data_dir", "runtime_dir")
+    @field_validator("data_dir", "runtime_dir", "tls_ca", "tls_cert", "tls_key")
     @classmethod
     def _absolute(cls, path: Path | None) -> Path | None:
         return None if path is None else path.expanduser().absolute()

@@ -30,6 +30,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "orchestrator": ("aetherium.cli.orchestrator", "A process of a cluster: decides what runs where."),
     "worker": ("aetherium.cli.worker", "Workers: run one on this host, list, drain, remove."),
     "up": ("aetherium.cli.up", "Serve the platform for other commands and programs."),
+    "certs": ("aetherium.cli.certs", "TLS between hosts: an authority and certificates."),
     "db": ("aetherium.cli.db", "The database's schema: show, upgrade, downgrade, check."),
     "version": ("aetherium.cli.version", "Versions of this command and of the platform that serves it."),
 }
