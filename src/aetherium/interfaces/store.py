@@ -31,6 +31,7 @@ from aetherium.interfaces.cluster_store import (
     ScheduleRepository,
     WorkerRepository,
 )
+from aetherium.interfaces.secrets import SecretKeyRepository, SecretRepository
 from aetherium.interfaces.task_store import (
     QueueRepository,
     TaskRepository,
@@ -199,6 +200,12 @@ class Store(Protocol):
 
     @property
     def leaders(self) -> LeaderRepository: ...
+
+    @property
+    def secrets(self) -> SecretRepository: ...
+
+    @property
+    def secret_keys(self) -> SecretKeyRepository: ...
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """Do all that `work` does with the store it is given in one transaction. `work` may be cut nowhere,

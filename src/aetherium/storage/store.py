@@ -25,6 +25,7 @@ from aetherium.storage.projects import SqlProjects
 from aetherium.storage.queues import SqlQueues
 from aetherium.storage.schedules import SqlSchedules
 from aetherium.storage.scope import EVERYTHING, Scope
+from aetherium.storage.secrets import SqlSecretKeys, SqlSecrets
 from aetherium.storage.snapshots import SqlSnapshots
 from aetherium.storage.tasks import SqlTasks
 from aetherium.storage.vms import SqlVMs
@@ -57,6 +58,8 @@ class SqlStore:
         self.queues = SqlQueues(database)
         self.events = SqlEvents(database, scope)
         self.leaders = SqlLeaders(database)
+        self.secrets = SqlSecrets(database)
+        self.secret_keys = SqlSecretKeys(database)
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         async def unit(connection: AsyncConnection) -> T:

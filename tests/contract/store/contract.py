@@ -13,6 +13,7 @@ from tests.contract.store.leaders import LeadersContract
 from tests.contract.store.projects import ImagesContract, ProjectsContract
 from tests.contract.store.queues import QueuesContract
 from tests.contract.store.schedules import SchedulesContract
+from tests.contract.store.secrets import SecretsContract
 from tests.contract.store.snapshots import SnapshotsContract
 from tests.contract.store.tasks import TasksContract
 from tests.contract.store.tenants import TenantsContract
@@ -34,6 +35,7 @@ class StoreContract(
     QueuesContract,
     EventsContract,
     LeadersContract,
+    SecretsContract,
     TenantsContract,
     TransactionsContract,
 ):
