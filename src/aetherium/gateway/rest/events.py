@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from aetherium.gateway import wire
-from aetherium.gateway.platform import DrainDep, PlatformDep
-from aetherium.gateway.streams import ndjson
+from aetherium.gateway.following import FollowDep, Message
+from aetherium.gateway.platform import PlatformDep
 
 router = APIRouter(prefix="/events", tags=["events"])
 
@@ -19,7 +19,7 @@ router = APIRouter(prefix="/events", tags=["events"])
 @router.get("")
 async def stream(
     platform: PlatformDep,
-    drain: DrainDep,
+    follow: FollowDep,
     after: Annotated[int, Query(ge=0, description="Only events after this `seq`.")] = 0,
     latest: Annotated[
         int | None,
@@ -28,17 +28,21 @@ async def stream(
     type: Annotated[  # noqa: A002 - the name of the parameter
         list[str] | None, Query(description="Only events of these types; `task.*`: all that begin so.")
     ] = None,
-    follow: Annotated[bool, Query(description="Go on with what happens; false: end with the newest.")] = True,
+    live: Annotated[
+        bool, Query(alias="follow", description="Go on with what happens; false: end with the newest.")
+    ] = True,
 ) -> Response:
     """What happened, and then what happens, as lines `{"seq", "at", "type", "subject", "data", …}`."""
     types = set(type or ())
 
     @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+    async def source() -> AsyncIterator[AsyncIterator[Message]]:
         log = platform.events
-        begin = after if latest is None else await log.before_newest(latest, types=types)
-        reading = log.follow(after=begin, types=types) if follow else log.read(after=begin, types=types)
+        begin = follow.after(after)
+        if latest is not None and not follow.last:
+            begin = await log.before_newest(latest, types=types)
+        reading = log.follow(after=begin, types=types) if live else log.read(after=begin, types=types)
         async with reading as events:
-            yield (wire.dump(event) async for event in events)
+            yield (Message(wire.dump(event), event.type, str(event.seq)) async for event in events)
 
-    return ndjson(source, drain)
+    return follow.answer(source)

@@ -11,11 +11,12 @@ from fastapi import APIRouter, Query
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.executions import Execution
-from aetherium.domain.guest import OutputChunk
+from aetherium.domain.guest import OutputChunk, OutputStream
 from aetherium.gateway import wire
+from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import awaited, ndjson
+from aetherium.gateway.streams import awaited
 from aetherium.interfaces.guest import Attachment
 
 router = APIRouter(tags=["executions"])
@@ -33,7 +34,7 @@ class Mode(StrEnum):
 
 @router.post("/vms/{ref}/executions", status_code=200)
 async def run(
-    ref: str, body: bodies.ExecutionBody, platform: PlatformDep, drain: DrainDep, mode: Mode = Mode.WAIT
+    ref: str, body: bodies.ExecutionBody, platform: PlatformDep, follow: FollowDep, mode: Mode = Mode.WAIT
 ) -> Response:
     """Run a command. `wait` answers `{"execution", "stdout", "stderr"}` at its end, `background` the
     execution at once (201), `stream` lines: `{"execution"}`, `{"stream", "offset", "text"}` …, `{"result"}`.
@@ -51,24 +52,31 @@ async def run(
         )
 
     @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+    async def source() -> AsyncIterator[AsyncIterator[Message]]:
         async with platform.executions.launch(ref, body) as (execution, attachment):
-            yield follow(attachment, execution)
+            yield _messages(attachment, execution)
 
-    return ndjson(source, drain)
+    return follow.answer(source)
 
 
-async def follow(attachment: Attachment, execution: Execution | None = None) -> AsyncIterator[Any]:
-    """An attachment as JSON values: the execution, its output, its result."""
+async def _messages(
+    attachment: Attachment, execution: Execution | None = None, *, stdout: int = 0, stderr: int = 0
+) -> AsyncIterator[Message]:
+    """The execution, its output from these offsets on, its result."""
+    ends = {OutputStream.STDOUT: stdout, OutputStream.STDERR: stderr}
+
+    def reached() -> str:
+        return f"out:{ends[OutputStream.STDOUT]},err:{ends[OutputStream.STDERR]}"
+
     if execution is not None:
-        yield {"execution": wire.dump(execution)}
+        yield Message({"execution": wire.dump(execution)}, "execution", reached())
     async for chunk in attachment:
-        yield chunk_json(chunk)
-    yield {"result": wire.dump(await attachment.result())}
+        ends[chunk.stream] = chunk.offset + len(chunk.data)
+        yield Message(_chunk_json(chunk), "output", reached())
+    yield Message({"result": wire.dump(await attachment.result())}, "result", reached(), last=True)
 
 
-def chunk_json(chunk: OutputChunk) -> dict[str, Any]:
-    """A piece of output as JSON."""
+def _chunk_json(chunk: OutputChunk) -> dict[str, Any]:
     return {"stream": chunk.stream.value, "offset": chunk.offset, **wire.encode_bytes(chunk.data)}
 
 
@@ -94,20 +102,21 @@ async def get(execution_id: str, platform: PlatformDep, drain: DrainDep, wait: b
 async def output(
     execution_id: str,
     platform: PlatformDep,
-    drain: DrainDep,
+    follow: FollowDep,
     stdout_offset: Offset = 0,
     stderr_offset: Offset = 0,
 ) -> Response:
     """Its output from these offsets on, live, as lines: `{"stream", "offset", "text"}` …, `{"result"}`."""
+    stdout, stderr = follow.offsets(stdout_offset, stderr_offset)
 
     @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+    async def source() -> AsyncIterator[AsyncIterator[Message]]:
         async with platform.executions.attach(
-            execution_id, stdout_offset=stdout_offset, stderr_offset=stderr_offset
+            execution_id, stdout_offset=stdout, stderr_offset=stderr
         ) as attachment:
-            yield follow(attachment)
+            yield _messages(attachment, stdout=stdout, stderr=stderr)
 
-    return ndjson(source, drain)
+    return follow.answer(source)
 
 
 @router.post("/executions/{execution_id}/signal", status_code=204)

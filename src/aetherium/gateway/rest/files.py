@@ -7,16 +7,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.guest import FileStat
 from aetherium.gateway import wire
+from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import StreamResponse, ndjson, primed
+from aetherium.gateway.streams import StreamResponse, primed
 
 router = APIRouter(prefix="/vms/{ref}/files", tags=["files"])
 
@@ -136,18 +137,18 @@ async def chmod(ref: str, body: bodies.ModeBody, platform: PlatformDep) -> Respo
 
 
 @router.get("/watch")
-async def watch(ref: str, path: bodies.Path, platform: PlatformDep, drain: DrainDep) -> Response:
+async def watch(ref: str, path: bodies.Path, platform: PlatformDep, follow: FollowDep) -> Response:
     """Changes under a path, as lines: `{"watching"}` once they are looked for, then `{"kind", "path"}` …"""
-    return ndjson(lambda: _events(platform, ref, path), drain)
+    return follow.answer(lambda: _events(platform, ref, path))
 
 
 @asynccontextmanager
-async def _events(platform: Platform, ref: str, path: str) -> AsyncIterator[AsyncIterator[Any]]:
+async def _events(platform: Platform, ref: str, path: str) -> AsyncIterator[AsyncIterator[Message]]:
     async with platform.vms.guest(ref) as guest, guest.watch(path) as events:
 
-        async def values() -> AsyncIterator[Any]:
-            yield {"watching": path}
+        async def messages() -> AsyncIterator[Message]:
+            yield Message({"watching": path}, "watching")
             async for event in events:
-                yield wire.dump(event)
+                yield Message(wire.dump(event), "change")
 
-        yield values()
+        yield messages()

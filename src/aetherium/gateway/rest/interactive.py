@@ -33,9 +33,10 @@ from aetherium.domain.errors import AetheriumError, InvalidInput, Unavailable
 from aetherium.domain.executions import Execution, ExecutionSpec, TerminalSize
 from aetherium.domain.guest import OutputStream
 from aetherium.gateway import problems, wire
+from aetherium.gateway.connections import cut
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import Drain, error_document
+from aetherium.gateway.streams import Drain, Stalled, error_document, in_time
 from aetherium.interfaces.guest import Attachment
 
 router = APIRouter(tags=["executions"])
@@ -115,17 +116,25 @@ async def _serve(socket: WebSocket, platform: Platform, drain: Drain, source: So
     last: dict[str, Any]
     try:
         async with drain.stream(), source() as (execution, attachment):
-            await socket.send_text(json.dumps({"execution": wire.dump(execution)}))
+            await _say(socket, {"execution": wire.dump(execution)})
             last = {"result": await _Session(socket, platform, execution, attachment).run()}
     except Exception as raised:  # the boundary of a session: told to the client, or to the log
-        if any(isinstance(leaf, WebSocketDisconnect) for leaf in problems.leaves(raised)):
+        leaves = tuple(problems.leaves(raised))
+        if any(isinstance(leaf, WebSocketDisconnect) for leaf in leaves):
+            return
+        if any(isinstance(leaf, Stalled) for leaf in leaves):
+            await cut(socket.scope, socket.receive)
             return
         last = {"error": error_document(_foreseen(raised, drain))}
     try:
-        await socket.send_text(json.dumps(last))
+        await _say(socket, last)
         await socket.close()
-    except (WebSocketDisconnect, RuntimeError):
+    except (WebSocketDisconnect, RuntimeError, Stalled):
         return  # the client went away at the same moment
+
+
+async def _say(socket: WebSocket, message: dict[str, Any]) -> None:
+    await in_time(socket.send_text(json.dumps(message)))
 
 
 def _foreseen(raised: Exception, drain: Drain) -> BaseException:
@@ -152,7 +161,7 @@ class _Session:
             helpers = [group.create_task(self._receive()), group.create_task(self._feed())]
             async for chunk in self._attachment:
                 head = _TAGS[chunk.stream] + chunk.offset.to_bytes(8)
-                await self._socket.send_bytes(head + chunk.data)
+                await in_time(self._socket.send_bytes(head + chunk.data))
             result = await self._attachment.result()
             for task in helpers:
                 task.cancel()
@@ -203,9 +212,9 @@ class _Session:
             except AetheriumError:
                 await self._discard()  # it closed its stdin, or has ended: what comes now goes nowhere
                 return
-            await self._socket.send_text(json.dumps({"ack": len(data)}))
+            await _say(self._socket, {"ack": len(data)})
         await self._attachment.close_stdin()
 
     async def _discard(self) -> None:
         while (data := await self._stdin.get()) is not None:
-            await self._socket.send_text(json.dumps({"ack": len(data)}))
+            await _say(self._socket, {"ack": len(data)})

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 from fastapi import APIRouter, Header, Query
 from starlette.responses import Response
 
 from aetherium.domain.errors import NotFound
-from aetherium.domain.jobs import Job, JobState, StepLog
+from aetherium.domain.jobs import Job, JobEvent, JobState, StepLog
 from aetherium.gateway import wire
+from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import Drain, StreamResponse, awaited, ndjson, primed
+from aetherium.gateway.streams import Drain, StreamResponse, awaited, primed
+from aetherium.services.job_journal import FINISHED
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
@@ -68,18 +70,32 @@ async def delete(ref: str, platform: PlatformDep) -> Response:
 async def events(
     ref: str,
     platform: PlatformDep,
-    drain: DrainDep,
+    follow: FollowDep,
     after: Annotated[int, Query(ge=0, description="Only events after this `seq`.")] = 0,
+    kind: Annotated[
+        list[str] | None, Query(description="Only events of these kinds, and the last one.")
+    ] = None,
+    step: Annotated[str, Query(description="Only events of this step, and the last one.")] = "",
 ) -> Response:
     """What happens in the job, from its begin or from `after` on, live, as lines
-    `{"seq", "at", "kind", "data"}` until it has ended."""
+    `{"seq", "at", "kind", "data"}` until it has ended. With `kind=output` and `step`: a step's log, live."""
+    begin = follow.after(after)
+
+    def shown(event: JobEvent) -> bool:
+        if event.kind == FINISHED:
+            return True
+        return (not kind or event.kind in kind) and (not step or event.data.get("step") == step)
 
     @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[Any]]:
+    async def source() -> AsyncIterator[AsyncIterator[Message]]:
         job = await platform.jobs.get(ref)
-        yield (wire.dump(event) async for event in platform.jobs.events(job.id, after=after))
+        yield (
+            Message(wire.dump(event), event.kind, str(event.seq), last=event.kind == FINISHED)
+            async for event in platform.jobs.events(job.id, after=begin)
+            if shown(event)
+        )
 
-    return ndjson(source, drain)
+    return follow.answer(source)
 
 
 @router.get("/{ref}/logs", response_model=list[StepLog])
