@@ -41,7 +41,10 @@ STATUS: Mapping[type[AetheriumError], grpc.StatusCode] = {
     errors.AlreadyExists: _Code.ALREADY_EXISTS,
     errors.InvalidTransition: _Code.FAILED_PRECONDITION,
     errors.Unsupported: _Code.UNIMPLEMENTED,
+    errors.Unauthenticated: _Code.UNAUTHENTICATED,
+    errors.Forbidden: _Code.PERMISSION_DENIED,
     errors.LimitExceeded: _Code.RESOURCE_EXHAUSTED,
+    errors.RateLimited: _Code.RESOURCE_EXHAUSTED,
     errors.DeadlineExceeded: _Code.DEADLINE_EXCEEDED,
     errors.Unavailable: _Code.UNAVAILABLE,
     errors.ToolMissing: _Code.FAILED_PRECONDITION,
@@ -84,7 +87,7 @@ def as_ours(error: BaseException) -> AetheriumError:
     log.error("unforeseen error", incident=incident, traceback="".join(format_exception(error)))
     return AetheriumError(
         "Something went wrong inside Aetherium.",
-        hint=f"The worker's log has the details under incident {incident}.",
+        hint=f"The log of the process that answered has the details under incident {incident}.",
         incident=incident,
     )
 
@@ -137,6 +140,11 @@ def rebuild(error: AioRpcError) -> AetheriumError | Cut:
         return Unavailable(
             "The worker does not accept this gateway's token.",
             hint="Give all processes of the cluster the same cluster_token.",
+        )
+    if code is _Code.PERMISSION_DENIED:
+        return Unavailable(
+            f"The worker refuses this gateway: {text}",
+            hint="Give it a certificate of its own: aetherium certs issue NAME --kind gateway",
         )
     return AetheriumError(f"The worker failed: {text} ({code.name}).")
 

@@ -17,6 +17,7 @@ import pytest
 from aetherium.bootstrap import Platform
 from aetherium.domain.executions import ExecutionSpec
 from aetherium.domain.ids import WORKER, new_id
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM, VMSpec
 from aetherium.gateway.remote.channels import Channels
 from aetherium.gateway.remote.platform import RemotePlatform, remote_platform
@@ -103,8 +104,15 @@ class Cluster:
         async with Channels(TOKEN) as channels:
             yield self.connect(channels, **more)
 
-    async def _create(self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent) -> VM:
-        return await self.worker.vms.create(spec, snapshot=snapshot, progress=progress)
+    async def _create(
+        self,
+        spec: VMSpec,
+        *,
+        snapshot: str | None = None,
+        project: str = DEFAULT_PROJECT,
+        progress: Progress = silent,
+    ) -> VM:
+        return await self.worker.vms.create(spec, snapshot=snapshot, project=project, progress=progress)
 
 
 class _Rows:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -10,16 +9,18 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from aetherium.domain.errors import InvalidInput, Unavailable
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobFiles
 from aetherium.protocol.generated import worker_pb2, worker_pb2_grpc
 from aetherium.rpc import options
 from aetherium.rpc.auth import credentials
+from aetherium.rpc.guard import Guard
+from aetherium.rpc.listening import UNIX, listen
+from aetherium.rpc.tls import Identity
 from aetherium.worker.background import tasks
+from aetherium.worker.grpc.admission import PEERS, admission
 from aetherium.worker.grpc.executions import ExecutionCalls
 from aetherium.worker.grpc.files import FileCalls
-from aetherium.worker.grpc.guard import Guard
 from aetherium.worker.grpc.jobs import JobCalls
 from aetherium.worker.grpc.services import Services
 from aetherium.worker.grpc.sessions import Sessions
@@ -28,7 +29,6 @@ from aetherium.worker.grpc.vms import VMCalls
 SERVICE = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 # What calls get to finish when the worker goes down; streams resume elsewhere or later.
 _GRACE_S = 1.0
-_UNIX = "unix:"
 
 
 class WorkerService(VMCalls, ExecutionCalls, FileCalls, JobCalls, worker_pb2_grpc.WorkerServiceServicer):
@@ -43,24 +43,25 @@ class WorkerService(VMCalls, ExecutionCalls, FileCalls, JobCalls, worker_pb2_grp
 
 @asynccontextmanager
 async def serve_worker(
-    services: Services, job_files: JobFiles, address: str, token: str
+    services: Services, job_files: JobFiles, address: str, token: str, identity: Identity | None = None
 ) -> AsyncIterator[str]:
     """Serve during the block; yields the address that was bound.
 
     Args:
         job_files: those of this host.
-        address: ``unix:<path>`` in a directory of mode 0700, or ``<loopback address>:<port>``, where port 0
-            takes a free one.
+        address: ``unix:<path>`` in a directory of mode 0700, or ``<host>:<port>``, where port 0 takes a free
+            one. Without an identity, the host is a loopback address.
         token: the cluster's token, which every call has to bring.
+        identity: this worker's certificate; callers then have to show one too, except at a Unix socket.
 
     Raises InvalidInput (address, token), Unavailable (the address is taken).
     """
     credentials(token)
-    _check_local(address)
+    secure = identity is not None and not address.startswith(UNIX)
     async with tasks() as group:
-        guard = Guard(token)
+        guard = Guard(admission(token, PEERS if secure else None))
         server = await _server(WorkerService(services, job_files, Sessions(group)), guard)
-        bound = _bind(server, address)
+        bound = listen(server, address, identity, mutual=True, setting="worker_listen")
         await server.start()
         try:
             yield bound
@@ -82,31 +83,3 @@ async def _server(service: WorkerService, guard: Guard) -> aio.Server:
     health_pb2_grpc.add_HealthServicer_to_server(checks, server)
     reflection.enable_server_reflection((SERVICE, health.SERVICE_NAME, reflection.SERVICE_NAME), server)
     return server
-
-
-def _bind(server: aio.Server, address: str) -> str:
-    try:
-        port = server.add_insecure_port(address)
-    except RuntimeError as error:
-        raise Unavailable(
-            f"The worker cannot listen at {address}: {error}.",
-            hint="Is another worker running there? Choose another address, or port 0.",
-        ) from error
-    return address if address.startswith(_UNIX) else f"{address.rpartition(':')[0]}:{port}"
-
-
-def _check_local(address: str) -> None:
-    """Raises InvalidInput for an address that other hosts reach: nothing is encrypted here."""
-    if address.startswith(_UNIX):
-        return
-    host, colon, _ = address.rpartition(":")
-    try:
-        if colon and ipaddress.ip_address(host.strip("[]")).is_loopback:
-            return
-    except ValueError:
-        pass  # told below
-    raise InvalidInput(
-        f"A worker cannot listen at {address!r}: its calls are not encrypted.",
-        hint="Use unix:<path> or 127.0.0.1:<port>.",
-        field="worker_listen",
-    )

@@ -9,25 +9,26 @@ from typing import Any, TypeAlias
 import grpc
 from grpc.aio import AbortError, ServerInterceptor, ServicerContext
 
-from aetherium.rpc.auth import allows
 from aetherium.rpc.changes import Changes
 from aetherium.rpc.convert import readable
 from aetherium.rpc.errors import DETAILS_KEY, as_ours, describe, status_of
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[Any, Any]"  # generic in the stubs only
 Context = ServicerContext[Any, Any]
+# Aborts the call of whoever is not let in.
+Admit = Callable[[Context], Awaitable[None]]
 
-# Whoever looks after the processes of a cluster asks for their health, and knows no secret of it.
+# Whoever looks after processes asks for their health, and knows no secret of them.
 _OPEN = "/grpc.health.v1.Health/"
 # The whole message goes with the details; this is for people who look at traffic.
 _STATUS_TEXT = 200
 
 
 class Guard(ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Refuses calls without the token, turns errors into statuses, and knows whether calls go on."""
+    """Refuses calls of others, turns errors into statuses, and knows whether calls go on."""
 
-    def __init__(self, token: str) -> None:
-        self._token = token
+    def __init__(self, admit: Admit) -> None:
+        self._admit = admit
         self._calls = 0
         self._changes = Changes()
 
@@ -46,10 +47,9 @@ class Guard(ServerInterceptor):  # type: ignore[type-arg]  # generic in the stub
         # None, whatever the stubs say: there is no such method.
         if handler is None or handler_call_details.method.startswith(_OPEN):
             return handler
-        let_in = allows(self._token, handler_call_details.invocation_metadata)
-        return _rebuilt(handler, self._translated(handler) if let_in else _refuse)
+        return _rebuilt(handler, self._guarded(handler))
 
-    def _translated(self, handler: Handler) -> Callable[[Any, Context], Any]:
+    def _guarded(self, handler: Handler) -> Callable[[Any, Context], Any]:
         inner = _behaviour(handler)
 
         async def one(request: Any, context: Context) -> Any:
@@ -67,16 +67,13 @@ class Guard(ServerInterceptor):  # type: ignore[type-arg]  # generic in the stub
     async def _call(self, context: Context) -> AsyncIterator[None]:
         self._calls += 1
         try:
+            await self._admit(context)
             yield
         except Exception as error:  # the boundary of a call: told to the caller, or to the log
             await _tell(error, context)
         finally:
             self._calls -= 1
             self._changes.tell()
-
-
-async def _refuse(_: Any, context: Context) -> None:
-    await context.abort(grpc.StatusCode.UNAUTHENTICATED, "The call has no valid token.")
 
 
 async def _tell(error: Exception, context: Context) -> None:
