@@ -26,14 +26,20 @@ from aetherium.domain.executions import (
 )
 from aetherium.domain.guest import FileEvent, FileKind, FileStat, GuestMetrics, OutputChunk, OutputStream
 from aetherium.domain.vms import VMMetrics
-from aetherium.protocol.generated import worker_pb2 as pb
+from aetherium.protocol.generated import executions_pb2, files_pb2, vms_pb2
 
-_STATES = {state: pb.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in ExecutionState}
-_KINDS = {kind: pb.FileKind.Value(f"FILE_KIND_{kind.name}") for kind in FileKind}
-_STREAMS = {stream: pb.OutputStream.Value(f"OUTPUT_STREAM_{stream.name}") for stream in OutputStream}
+_STATES = {
+    state: executions_pb2.ExecutionState.Value(f"EXECUTION_STATE_{state.name}") for state in ExecutionState
+}
+_KINDS = {kind: files_pb2.FileKind.Value(f"FILE_KIND_{kind.name}") for kind in FileKind}
+_STREAMS = {
+    stream: executions_pb2.OutputStream.Value(f"OUTPUT_STREAM_{stream.name}") for stream in OutputStream
+}
 _STATE_OF = {number: state for state, number in _STATES.items()}
 _KIND_OF = {number: kind for kind, number in _KINDS.items()}
 _STREAM_OF = {number: stream for stream, number in _STREAMS.items()}
+# What holds where a message does not say.
+_UNSAID = ExecutionSpec(("true",))
 
 
 def raw(text: str) -> bytes:
@@ -64,20 +70,20 @@ def sending() -> Iterator[None]:
 
 
 @sending()
-def size_to_pb(size: TerminalSize) -> pb.TerminalSize:
+def size_to_pb(size: TerminalSize) -> executions_pb2.TerminalSize:
     """A terminal's size. Raises InvalidInput."""
-    return pb.TerminalSize(rows=size.rows, columns=size.columns)
+    return executions_pb2.TerminalSize(rows=size.rows, columns=size.columns)
 
 
-def size_from_pb(message: pb.TerminalSize) -> TerminalSize:
+def size_from_pb(message: executions_pb2.TerminalSize) -> TerminalSize:
     """Back from `size_to_pb`."""
     return TerminalSize(message.rows, message.columns)
 
 
 @sending()
-def spec_to_pb(spec: ExecutionSpec) -> pb.ExecutionSpec:
+def spec_to_pb(spec: ExecutionSpec) -> executions_pb2.ExecutionSpec:
     """What to run. Raises InvalidInput."""
-    return pb.ExecutionSpec(
+    return executions_pb2.ExecutionSpec(
         argv=[raw(word) for word in spec.argv],
         env={key: raw(value) for key, value in spec.env.items()},
         secret_env={key: raw(value) for key, value in spec.secret_env.items()},
@@ -92,7 +98,7 @@ def spec_to_pb(spec: ExecutionSpec) -> pb.ExecutionSpec:
     )
 
 
-def spec_from_pb(message: pb.ExecutionSpec) -> ExecutionSpec:
+def spec_from_pb(message: executions_pb2.ExecutionSpec) -> ExecutionSpec:
     """Back from `spec_to_pb`. Raises InvalidInput."""
     return ExecutionSpec(
         argv=tuple(text(word) for word in message.argv),
@@ -105,12 +111,12 @@ def spec_from_pb(message: pb.ExecutionSpec) -> ExecutionSpec:
         terminal=size_from_pb(message.terminal) if message.HasField("terminal") else None,
         stdin=message.stdin,
         limits=_limits_from_pb(message.limits),
-        output_limit=message.output_limit,
+        output_limit=message.output_limit if message.HasField("output_limit") else _UNSAID.output_limit,
     )
 
 
-def _limits_to_pb(limits: ExecutionLimits) -> pb.ExecutionLimits:
-    return pb.ExecutionLimits(
+def _limits_to_pb(limits: ExecutionLimits) -> executions_pb2.ExecutionLimits:
+    return executions_pb2.ExecutionLimits(
         memory_mib=limits.memory_mib,
         processes=limits.processes,
         open_files=limits.open_files,
@@ -119,7 +125,7 @@ def _limits_to_pb(limits: ExecutionLimits) -> pb.ExecutionLimits:
     )
 
 
-def _limits_from_pb(message: pb.ExecutionLimits) -> ExecutionLimits:
+def _limits_from_pb(message: executions_pb2.ExecutionLimits) -> ExecutionLimits:
     return ExecutionLimits(
         memory_mib=message.memory_mib if message.HasField("memory_mib") else None,
         processes=message.processes if message.HasField("processes") else None,
@@ -129,10 +135,10 @@ def _limits_from_pb(message: pb.ExecutionLimits) -> ExecutionLimits:
     )
 
 
-def result_to_pb(result: ExecutionResult) -> pb.ExecutionResult:
+def result_to_pb(result: ExecutionResult) -> executions_pb2.ExecutionResult:
     """How an execution ended."""
     use = result.use
-    return pb.ExecutionResult(
+    return executions_pb2.ExecutionResult(
         state=_STATES[result.state],
         exit_code=result.exit_code,
         signal=result.signal,
@@ -140,12 +146,12 @@ def result_to_pb(result: ExecutionResult) -> pb.ExecutionResult:
         duration_s=result.duration_s,
         stdout_bytes=result.stdout_bytes,
         stderr_bytes=result.stderr_bytes,
-        use=pb.ResourceUse(user_s=use.user_s, system_s=use.system_s, max_rss_kib=use.max_rss_kib),
+        use=executions_pb2.ResourceUse(user_s=use.user_s, system_s=use.system_s, max_rss_kib=use.max_rss_kib),
         error=readable(result.error),
     )
 
 
-def result_from_pb(message: pb.ExecutionResult) -> ExecutionResult:
+def result_from_pb(message: executions_pb2.ExecutionResult) -> ExecutionResult:
     """Back from `result_to_pb`."""
     use = message.use
     return ExecutionResult(
@@ -161,9 +167,9 @@ def result_from_pb(message: pb.ExecutionResult) -> ExecutionResult:
     )
 
 
-def execution_to_pb(execution: Execution) -> pb.Execution:
+def execution_to_pb(execution: Execution) -> executions_pb2.Execution:
     """An execution as recorded."""
-    return pb.Execution(
+    return executions_pb2.Execution(
         id=execution.id,
         vm_id=execution.vm_id,
         spec=spec_to_pb(execution.spec),
@@ -176,7 +182,7 @@ def execution_to_pb(execution: Execution) -> pb.Execution:
     )
 
 
-def execution_from_pb(message: pb.Execution) -> Execution:
+def execution_from_pb(message: executions_pb2.Execution) -> Execution:
     """Back from `execution_to_pb`."""
     return Execution(
         id=message.id,
@@ -201,12 +207,12 @@ def _time_from_pb(message: Timestamp) -> datetime:
     return message.ToDatetime(tzinfo=UTC)
 
 
-def chunk_to_pb(chunk: OutputChunk) -> pb.OutputChunk:
+def chunk_to_pb(chunk: OutputChunk) -> executions_pb2.OutputChunk:
     """A piece of output."""
-    return pb.OutputChunk(stream=_STREAMS[chunk.stream], offset=chunk.offset, data=chunk.data)
+    return executions_pb2.OutputChunk(stream=_STREAMS[chunk.stream], offset=chunk.offset, data=chunk.data)
 
 
-def chunk_from_pb(message: pb.OutputChunk) -> OutputChunk:
+def chunk_from_pb(message: executions_pb2.OutputChunk) -> OutputChunk:
     """Back from `chunk_to_pb`."""
     return OutputChunk(_STREAM_OF[message.stream], message.offset, message.data)
 
@@ -214,9 +220,9 @@ def chunk_from_pb(message: pb.OutputChunk) -> OutputChunk:
 # -- files
 
 
-def stat_to_pb(stat: FileStat) -> pb.FileStat:
+def stat_to_pb(stat: FileStat) -> files_pb2.FileStat:
     """One file system entry."""
-    return pb.FileStat(
+    return files_pb2.FileStat(
         path=raw(stat.path),
         kind=_KINDS[stat.kind],
         size=stat.size,
@@ -228,7 +234,7 @@ def stat_to_pb(stat: FileStat) -> pb.FileStat:
     )
 
 
-def stat_from_pb(message: pb.FileStat) -> FileStat:
+def stat_from_pb(message: files_pb2.FileStat) -> FileStat:
     """Back from `stat_to_pb`."""
     return FileStat(
         path=text(message.path),
@@ -242,12 +248,12 @@ def stat_from_pb(message: pb.FileStat) -> FileStat:
     )
 
 
-def event_to_pb(event: FileEvent) -> pb.FileEvent:
+def event_to_pb(event: FileEvent) -> files_pb2.FileEvent:
     """A change under a watched path."""
-    return pb.FileEvent(kind=event.kind, path=raw(event.path))
+    return files_pb2.FileEvent(kind=event.kind, path=raw(event.path))
 
 
-def event_from_pb(message: pb.FileEvent) -> FileEvent:
+def event_from_pb(message: files_pb2.FileEvent) -> FileEvent:
     """Back from `event_to_pb`."""
     return FileEvent(message.kind, text(message.path))
 
@@ -255,9 +261,9 @@ def event_from_pb(message: pb.FileEvent) -> FileEvent:
 # -- facts about VMs
 
 
-def metrics_to_pb(metrics: VMMetrics) -> pb.VMMetrics:
+def metrics_to_pb(metrics: VMMetrics) -> vms_pb2.VMMetrics:
     """Live facts of a VM."""
-    return pb.VMMetrics(
+    return vms_pb2.VMMetrics(
         vm_id=metrics.vm_id,
         condition=metrics.condition,
         reason=readable(metrics.reason),
@@ -268,7 +274,7 @@ def metrics_to_pb(metrics: VMMetrics) -> pb.VMMetrics:
     )
 
 
-def metrics_from_pb(message: pb.VMMetrics) -> VMMetrics:
+def metrics_from_pb(message: vms_pb2.VMMetrics) -> VMMetrics:
     """Back from `metrics_to_pb`."""
     return VMMetrics(
         vm_id=message.vm_id,
@@ -281,8 +287,8 @@ def metrics_from_pb(message: pb.VMMetrics) -> VMMetrics:
     )
 
 
-def _inside_to_pb(metrics: GuestMetrics) -> pb.GuestMetrics:
-    return pb.GuestMetrics(
+def _inside_to_pb(metrics: GuestMetrics) -> vms_pb2.GuestMetrics:
+    return vms_pb2.GuestMetrics(
         uptime_s=metrics.uptime_s,
         cpu_user_s=metrics.cpu_user_s,
         cpu_system_s=metrics.cpu_system_s,
@@ -296,7 +302,7 @@ def _inside_to_pb(metrics: GuestMetrics) -> pb.GuestMetrics:
     )
 
 
-def _inside_from_pb(message: pb.GuestMetrics) -> GuestMetrics:
+def _inside_from_pb(message: vms_pb2.GuestMetrics) -> GuestMetrics:
     return GuestMetrics(
         uptime_s=message.uptime_s,
         cpu_user_s=message.cpu_user_s,
@@ -311,9 +317,9 @@ def _inside_from_pb(message: pb.GuestMetrics) -> GuestMetrics:
     )
 
 
-def check_to_pb(check: Check) -> pb.Check:
+def check_to_pb(check: Check) -> vms_pb2.Check:
     """One finding."""
-    return pb.Check(
+    return vms_pb2.Check(
         name=check.name,
         ok=check.ok,
         detail=readable(check.detail),
@@ -323,7 +329,7 @@ def check_to_pb(check: Check) -> pb.Check:
     )
 
 
-def check_from_pb(message: pb.Check) -> Check:
+def check_from_pb(message: vms_pb2.Check) -> Check:
     """Back from `check_to_pb`."""
     return Check(
         message.name, message.ok, message.detail, message.hint, required=message.required, group=message.group

@@ -21,7 +21,7 @@ from grpc.aio import AioRpcError, Metadata
 from aetherium.domain import errors
 from aetherium.domain.errors import AetheriumError, DeadlineExceeded, LimitExceeded, Unavailable
 from aetherium.process import ProcessFailed
-from aetherium.protocol.generated import worker_pb2 as pb
+from aetherium.protocol.generated import errors_pb2
 from aetherium.rpc.convert import readable
 
 log = structlog.get_logger(__name__)
@@ -100,9 +100,9 @@ def _leaves(error: BaseException) -> Iterator[BaseException]:
         yield error
 
 
-def describe(error: AetheriumError) -> pb.ErrorDetails:
+def describe(error: AetheriumError) -> errors_pb2.ErrorDetails:
     """An error as a message."""
-    message = pb.ErrorDetails(
+    message = errors_pb2.ErrorDetails(
         code=_kind(error).code,
         message=readable(error.message[:_TEXT_MAX]),
         hint=readable(error.hint[:_TEXT_MAX]),
@@ -113,7 +113,7 @@ def describe(error: AetheriumError) -> pb.ErrorDetails:
     return message
 
 
-def restore(message: pb.ErrorDetails) -> AetheriumError:
+def restore(message: errors_pb2.ErrorDetails) -> AetheriumError:
     """Back from `describe`; an unknown code gives an AetheriumError."""
     kind = CLASSES.get(message.code, AetheriumError)
     error = kind.__new__(kind)
@@ -151,7 +151,7 @@ def rebuild(error: AioRpcError) -> AetheriumError | Cut:
 
 def _unpacked(data: bytes) -> AetheriumError:
     try:
-        return restore(pb.ErrorDetails.FromString(data))
+        return restore(errors_pb2.ErrorDetails.FromString(data))
     except DecodeError:
         return AetheriumError("The worker answered with an error that cannot be read.")
 
@@ -161,25 +161,25 @@ def _kind(error: AetheriumError) -> type[AetheriumError]:
     return next(kind for kind in type(error).__mro__ if kind in STATUS and issubclass(kind, AetheriumError))
 
 
-def _value_to_pb(value: Any) -> pb.Value:
+def _value_to_pb(value: Any) -> errors_pb2.Value:
     match value:
         case None:
-            return pb.Value(null=pb.Null())
+            return errors_pb2.Value(null=errors_pb2.Null())
         case bool():
-            return pb.Value(truth=value)
+            return errors_pb2.Value(truth=value)
         case int() if -(1 << 63) <= value < 1 << 63:
-            return pb.Value(integer=value)
+            return errors_pb2.Value(integer=value)
         case int() | float():
-            return pb.Value(number=float(value))
+            return errors_pb2.Value(number=float(value))
         case list() | tuple():
-            return pb.Value(list=pb.ValueList(values=[_value_to_pb(each) for each in value]))
+            return errors_pb2.Value(list=errors_pb2.ValueList(values=[_value_to_pb(each) for each in value]))
         case Mapping():
             inner = {readable(str(key)): _value_to_pb(each) for key, each in value.items()}
-            return pb.Value(map=pb.ValueMap(values=inner))
-    return pb.Value(text=readable(str(value)))
+            return errors_pb2.Value(map=errors_pb2.ValueMap(values=inner))
+    return errors_pb2.Value(text=readable(str(value)))
 
 
-def _value_from_pb(message: pb.Value) -> Any:
+def _value_from_pb(message: errors_pb2.Value) -> Any:
     match message.WhichOneof("kind"):
         case "truth":
             return message.truth

@@ -20,6 +20,7 @@ from aetherium.domain.executions import ExecutionSpec, ExecutionState, TerminalS
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.vms import VMSpec
 from aetherium.gateway.remote.channels import Channels
+from aetherium.protocol.generated import executions_pb2
 from aetherium.protocol.generated import worker_pb2 as pb
 from aetherium.protocol.generated.worker_pb2_grpc import WorkerServiceStub
 from aetherium.rpc import convert
@@ -132,7 +133,7 @@ async def test_controls_go_with_the_stream(cluster: Cluster, stub: WorkerService
             result = response.ended.result if response.HasField("ended") else None
             if b"10 20" in seen and sent == 0:
                 sent = 1
-                await call.write(pb.InteractRequest(resize=pb.TerminalSize(rows=30, columns=90)))
+                await call.write(pb.InteractRequest(resize=executions_pb2.TerminalSize(rows=30, columns=90)))
                 await call.write(pb.InteractRequest(stdin=b"\n"))
             if b"30 90" in seen and sent == 1:
                 sent = 2

@@ -23,7 +23,7 @@ from aetherium.domain.errors import (
     Unavailable,
     Unsupported,
 )
-from aetherium.protocol.generated import worker_pb2 as pb
+from aetherium.protocol.generated import errors_pb2
 from aetherium.rpc import errors
 
 JSON = st.recursive(
@@ -46,7 +46,7 @@ def _tree(kind: type[AetheriumError] = AetheriumError) -> Iterator[type[Aetheriu
 
 def _crossed(error: AetheriumError) -> AetheriumError:
     message = errors.describe(error).SerializeToString()
-    return errors.restore(pb.ErrorDetails.FromString(message))
+    return errors.restore(errors_pb2.ErrorDetails.FromString(message))
 
 
 def _status(code: StatusCode, *trailing: tuple[str, bytes]) -> AioRpcError:
@@ -98,7 +98,7 @@ def test_a_finer_error_is_told_as_what_it_refines() -> None:
 
 
 def test_a_code_that_nobody_knows_is_an_error_of_ours() -> None:
-    assert type(errors.restore(pb.ErrorDetails(code="os.system", message="x"))) is AetheriumError
+    assert type(errors.restore(errors_pb2.ErrorDetails(code="os.system", message="x"))) is AetheriumError
 
 
 def test_what_is_not_foreseen_leaves_only_a_number() -> None:

@@ -9,12 +9,14 @@ written some milliseconds late. An error has its details in the trailing metadat
 `aetherium-error-bin`, a serialised ErrorDetails.
 """
 
+from aetherium.protocol.generated import errors_pb2 as _errors_pb2
+from aetherium.protocol.generated import executions_pb2 as _executions_pb2
+from aetherium.protocol.generated import files_pb2 as _files_pb2
+from aetherium.protocol.generated import vms_pb2 as _vms_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
-from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
-from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -25,73 +27,6 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
-
-class _ExecutionState:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _ExecutionStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ExecutionState.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    EXECUTION_STATE_UNSPECIFIED: _ExecutionState.ValueType  # 0
-    EXECUTION_STATE_STARTING: _ExecutionState.ValueType  # 1
-    EXECUTION_STATE_RUNNING: _ExecutionState.ValueType  # 2
-    EXECUTION_STATE_EXITED: _ExecutionState.ValueType  # 3
-    EXECUTION_STATE_SIGNALED: _ExecutionState.ValueType  # 4
-    EXECUTION_STATE_TIMED_OUT: _ExecutionState.ValueType  # 5
-    EXECUTION_STATE_CANCELLED: _ExecutionState.ValueType  # 6
-    EXECUTION_STATE_LOST: _ExecutionState.ValueType  # 7
-    EXECUTION_STATE_FAILED: _ExecutionState.ValueType  # 8
-
-class ExecutionState(_ExecutionState, metaclass=_ExecutionStateEnumTypeWrapper): ...
-
-EXECUTION_STATE_UNSPECIFIED: ExecutionState.ValueType  # 0
-EXECUTION_STATE_STARTING: ExecutionState.ValueType  # 1
-EXECUTION_STATE_RUNNING: ExecutionState.ValueType  # 2
-EXECUTION_STATE_EXITED: ExecutionState.ValueType  # 3
-EXECUTION_STATE_SIGNALED: ExecutionState.ValueType  # 4
-EXECUTION_STATE_TIMED_OUT: ExecutionState.ValueType  # 5
-EXECUTION_STATE_CANCELLED: ExecutionState.ValueType  # 6
-EXECUTION_STATE_LOST: ExecutionState.ValueType  # 7
-EXECUTION_STATE_FAILED: ExecutionState.ValueType  # 8
-Global___ExecutionState: _TypeAlias = ExecutionState  # noqa: Y015
-
-class _OutputStream:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _OutputStreamEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_OutputStream.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    OUTPUT_STREAM_UNSPECIFIED: _OutputStream.ValueType  # 0
-    OUTPUT_STREAM_STDOUT: _OutputStream.ValueType  # 1
-    OUTPUT_STREAM_STDERR: _OutputStream.ValueType  # 2
-
-class OutputStream(_OutputStream, metaclass=_OutputStreamEnumTypeWrapper): ...
-
-OUTPUT_STREAM_UNSPECIFIED: OutputStream.ValueType  # 0
-OUTPUT_STREAM_STDOUT: OutputStream.ValueType  # 1
-OUTPUT_STREAM_STDERR: OutputStream.ValueType  # 2
-Global___OutputStream: _TypeAlias = OutputStream  # noqa: Y015
-
-class _FileKind:
-    ValueType = _typing.NewType("ValueType", _builtins.int)
-    V: _TypeAlias = ValueType  # noqa: Y015
-
-class _FileKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FileKind.ValueType], _builtins.type):
-    DESCRIPTOR: _descriptor.EnumDescriptor
-    FILE_KIND_UNSPECIFIED: _FileKind.ValueType  # 0
-    FILE_KIND_FILE: _FileKind.ValueType  # 1
-    FILE_KIND_DIRECTORY: _FileKind.ValueType  # 2
-    FILE_KIND_SYMLINK: _FileKind.ValueType  # 3
-    FILE_KIND_OTHER: _FileKind.ValueType  # 4
-
-class FileKind(_FileKind, metaclass=_FileKindEnumTypeWrapper): ...
-
-FILE_KIND_UNSPECIFIED: FileKind.ValueType  # 0
-FILE_KIND_FILE: FileKind.ValueType  # 1
-FILE_KIND_DIRECTORY: FileKind.ValueType  # 2
-FILE_KIND_SYMLINK: FileKind.ValueType  # 3
-FILE_KIND_OTHER: FileKind.ValueType  # 4
-Global___FileKind: _TypeAlias = FileKind  # noqa: Y015
 
 @_typing.final
 class StopVMRequest(_message.Message):
@@ -348,11 +283,11 @@ class GetMetricsResponse(_message.Message):
 
     METRICS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def metrics(self) -> Global___VMMetrics: ...
+    def metrics(self) -> _vms_pb2.VMMetrics: ...
     def __init__(
         self,
         *,
-        metrics: Global___VMMetrics | None = ...,
+        metrics: _vms_pb2.VMMetrics | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["metrics", b"metrics"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -428,11 +363,11 @@ class DiagnoseVMResponse(_message.Message):
 
     CHECKS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def checks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Check]: ...
+    def checks(self) -> _containers.RepeatedCompositeFieldContainer[_vms_pb2.Check]: ...
     def __init__(
         self,
         *,
-        checks: _abc.Iterable[Global___Check] | None = ...,
+        checks: _abc.Iterable[_vms_pb2.Check] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -441,124 +376,6 @@ class DiagnoseVMResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DiagnoseVMResponse: _TypeAlias = DiagnoseVMResponse  # noqa: Y015
-
-@_typing.final
-class VMMetrics(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VM_ID_FIELD_NUMBER: _builtins.int
-    CONDITION_FIELD_NUMBER: _builtins.int
-    REASON_FIELD_NUMBER: _builtins.int
-    CPU_S_FIELD_NUMBER: _builtins.int
-    MEMORY_BYTES_FIELD_NUMBER: _builtins.int
-    DISK_BYTES_FIELD_NUMBER: _builtins.int
-    GUEST_FIELD_NUMBER: _builtins.int
-    vm_id: _builtins.str
-    condition: _builtins.str
-    reason: _builtins.str
-    cpu_s: _builtins.float
-    memory_bytes: _builtins.int
-    disk_bytes: _builtins.int
-    @_builtins.property
-    def guest(self) -> Global___GuestMetrics: ...
-    def __init__(
-        self,
-        *,
-        vm_id: _builtins.str = ...,
-        condition: _builtins.str = ...,
-        reason: _builtins.str = ...,
-        cpu_s: _builtins.float = ...,
-        memory_bytes: _builtins.int = ...,
-        disk_bytes: _builtins.int = ...,
-        guest: Global___GuestMetrics | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["guest", b"guest"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["condition", b"condition", "cpu_s", b"cpu_s", "disk_bytes", b"disk_bytes", "guest", b"guest", "memory_bytes", b"memory_bytes", "reason", b"reason", "vm_id", b"vm_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___VMMetrics: _TypeAlias = VMMetrics  # noqa: Y015
-
-@_typing.final
-class GuestMetrics(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    UPTIME_S_FIELD_NUMBER: _builtins.int
-    CPU_USER_S_FIELD_NUMBER: _builtins.int
-    CPU_SYSTEM_S_FIELD_NUMBER: _builtins.int
-    CPU_IDLE_S_FIELD_NUMBER: _builtins.int
-    MEMORY_TOTAL_FIELD_NUMBER: _builtins.int
-    MEMORY_AVAILABLE_FIELD_NUMBER: _builtins.int
-    DISK_TOTAL_FIELD_NUMBER: _builtins.int
-    DISK_FREE_FIELD_NUMBER: _builtins.int
-    PROCESSES_FIELD_NUMBER: _builtins.int
-    LOAD_1M_FIELD_NUMBER: _builtins.int
-    uptime_s: _builtins.float
-    cpu_user_s: _builtins.float
-    cpu_system_s: _builtins.float
-    cpu_idle_s: _builtins.float
-    memory_total: _builtins.int
-    memory_available: _builtins.int
-    disk_total: _builtins.int
-    disk_free: _builtins.int
-    processes: _builtins.int
-    load_1m: _builtins.float
-    def __init__(
-        self,
-        *,
-        uptime_s: _builtins.float = ...,
-        cpu_user_s: _builtins.float = ...,
-        cpu_system_s: _builtins.float = ...,
-        cpu_idle_s: _builtins.float = ...,
-        memory_total: _builtins.int = ...,
-        memory_available: _builtins.int = ...,
-        disk_total: _builtins.int = ...,
-        disk_free: _builtins.int = ...,
-        processes: _builtins.int = ...,
-        load_1m: _builtins.float = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cpu_idle_s", b"cpu_idle_s", "cpu_system_s", b"cpu_system_s", "cpu_user_s", b"cpu_user_s", "disk_free", b"disk_free", "disk_total", b"disk_total", "load_1m", b"load_1m", "memory_available", b"memory_available", "memory_total", b"memory_total", "processes", b"processes", "uptime_s", b"uptime_s"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___GuestMetrics: _TypeAlias = GuestMetrics  # noqa: Y015
-
-@_typing.final
-class Check(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NAME_FIELD_NUMBER: _builtins.int
-    OK_FIELD_NUMBER: _builtins.int
-    DETAIL_FIELD_NUMBER: _builtins.int
-    HINT_FIELD_NUMBER: _builtins.int
-    REQUIRED_FIELD_NUMBER: _builtins.int
-    GROUP_FIELD_NUMBER: _builtins.int
-    name: _builtins.str
-    ok: _builtins.bool
-    detail: _builtins.str
-    hint: _builtins.str
-    required: _builtins.bool
-    group: _builtins.str
-    def __init__(
-        self,
-        *,
-        name: _builtins.str = ...,
-        ok: _builtins.bool = ...,
-        detail: _builtins.str = ...,
-        hint: _builtins.str = ...,
-        required: _builtins.bool = ...,
-        group: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "group", b"group", "hint", b"hint", "name", b"name", "ok", b"ok", "required", b"required"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Check: _TypeAlias = Check  # noqa: Y015
 
 @_typing.final
 class CreateSnapshotRequest(_message.Message):
@@ -674,11 +491,11 @@ class RunResponse(_message.Message):
     stdout: _builtins.bytes
     stderr: _builtins.bytes
     @_builtins.property
-    def execution(self) -> Global___Execution: ...
+    def execution(self) -> _executions_pb2.Execution: ...
     def __init__(
         self,
         *,
-        execution: Global___Execution | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
         stdout: _builtins.bytes = ...,
         stderr: _builtins.bytes = ...,
     ) -> None: ...
@@ -716,11 +533,11 @@ class StartResponse(_message.Message):
 
     EXECUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def execution(self) -> Global___Execution: ...
+    def execution(self) -> _executions_pb2.Execution: ...
     def __init__(
         self,
         *,
-        execution: Global___Execution | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -745,13 +562,13 @@ class Start(_message.Message):
     repeat: _builtins.bool
     """An earlier request with this id may have arrived."""
     @_builtins.property
-    def spec(self) -> Global___ExecutionSpec: ...
+    def spec(self) -> _executions_pb2.ExecutionSpec: ...
     def __init__(
         self,
         *,
         vm_id: _builtins.str = ...,
         execution_id: _builtins.str = ...,
-        spec: Global___ExecutionSpec | None = ...,
+        spec: _executions_pb2.ExecutionSpec | None = ...,
         repeat: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["spec", b"spec"]  # noqa: Y015
@@ -785,7 +602,7 @@ class InteractRequest(_message.Message):
     @_builtins.property
     def kill(self) -> Global___KillAll: ...
     @_builtins.property
-    def resize(self) -> Global___TerminalSize: ...
+    def resize(self) -> _executions_pb2.TerminalSize: ...
     @_builtins.property
     def detach(self) -> Global___Detach:
         """The client has enough; nothing need be kept for it."""
@@ -798,7 +615,7 @@ class InteractRequest(_message.Message):
         stdin_end: Global___StdinEnd | None = ...,
         signal: _builtins.int = ...,
         kill: Global___KillAll | None = ...,
-        resize: Global___TerminalSize | None = ...,
+        resize: _executions_pb2.TerminalSize | None = ...,
         detach: Global___Detach | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["detach", b"detach", "follow", b"follow", "kill", b"kill", "request", b"request", "resize", b"resize", "signal", b"signal", "stdin", b"stdin", "stdin_end", b"stdin_end"]  # noqa: Y015
@@ -908,7 +725,7 @@ class InteractResponse(_message.Message):
     @_builtins.property
     def following(self) -> Global___Following: ...
     @_builtins.property
-    def output(self) -> Global___OutputChunk: ...
+    def output(self) -> _executions_pb2.OutputChunk: ...
     @_builtins.property
     def stdin_ack(self) -> Global___StdinAck: ...
     @_builtins.property
@@ -916,15 +733,15 @@ class InteractResponse(_message.Message):
         """The last one is one of these."""
 
     @_builtins.property
-    def error(self) -> Global___ErrorDetails: ...
+    def error(self) -> _errors_pb2.ErrorDetails: ...
     def __init__(
         self,
         *,
         following: Global___Following | None = ...,
-        output: Global___OutputChunk | None = ...,
+        output: _executions_pb2.OutputChunk | None = ...,
         stdin_ack: Global___StdinAck | None = ...,
         ended: Global___Ended | None = ...,
-        error: Global___ErrorDetails | None = ...,
+        error: _errors_pb2.ErrorDetails | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ended", b"ended", "error", b"error", "following", b"following", "output", b"output", "response", b"response", "stdin_ack", b"stdin_ack"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -949,11 +766,11 @@ class Following(_message.Message):
     """
     stdin_ended: _builtins.bool
     @_builtins.property
-    def execution(self) -> Global___Execution: ...
+    def execution(self) -> _executions_pb2.Execution: ...
     def __init__(
         self,
         *,
-        execution: Global___Execution | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
         stdin_received: _builtins.int | None = ...,
         stdin_ended: _builtins.bool = ...,
     ) -> None: ...
@@ -974,16 +791,16 @@ class Ended(_message.Message):
     RESULT_FIELD_NUMBER: _builtins.int
     EXECUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def result(self) -> Global___ExecutionResult: ...
+    def result(self) -> _executions_pb2.ExecutionResult: ...
     @_builtins.property
-    def execution(self) -> Global___Execution:
+    def execution(self) -> _executions_pb2.Execution:
         """As recorded."""
 
     def __init__(
         self,
         *,
-        result: Global___ExecutionResult | None = ...,
-        execution: Global___Execution | None = ...,
+        result: _executions_pb2.ExecutionResult | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution", "result", b"result"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1095,12 +912,12 @@ class ResizeRequest(_message.Message):
     SIZE_FIELD_NUMBER: _builtins.int
     execution_id: _builtins.str
     @_builtins.property
-    def size(self) -> Global___TerminalSize: ...
+    def size(self) -> _executions_pb2.TerminalSize: ...
     def __init__(
         self,
         *,
         execution_id: _builtins.str = ...,
-        size: Global___TerminalSize | None = ...,
+        size: _executions_pb2.TerminalSize | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["size", b"size"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1150,11 +967,11 @@ class WaitExecutionResponse(_message.Message):
 
     EXECUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def execution(self) -> Global___Execution: ...
+    def execution(self) -> _executions_pb2.Execution: ...
     def __init__(
         self,
         *,
-        execution: Global___Execution | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1189,11 +1006,11 @@ class GetExecutionResponse(_message.Message):
 
     EXECUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def execution(self) -> Global___Execution: ...
+    def execution(self) -> _executions_pb2.Execution: ...
     def __init__(
         self,
         *,
-        execution: Global___Execution | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1228,11 +1045,11 @@ class ListExecutionsResponse(_message.Message):
 
     EXECUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def execution(self) -> Global___Execution: ...
+    def execution(self) -> _executions_pb2.Execution: ...
     def __init__(
         self,
         *,
-        execution: Global___Execution | None = ...,
+        execution: _executions_pb2.Execution | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["execution", b"execution"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1241,340 +1058,6 @@ class ListExecutionsResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListExecutionsResponse: _TypeAlias = ListExecutionsResponse  # noqa: Y015
-
-@_typing.final
-class ExecutionSpec(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class EnvEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.bytes
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.bytes = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    @_typing.final
-    class SecretEnvEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        value: _builtins.bytes
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _builtins.bytes = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    ARGV_FIELD_NUMBER: _builtins.int
-    ENV_FIELD_NUMBER: _builtins.int
-    SECRET_ENV_FIELD_NUMBER: _builtins.int
-    CWD_FIELD_NUMBER: _builtins.int
-    USER_FIELD_NUMBER: _builtins.int
-    UMASK_FIELD_NUMBER: _builtins.int
-    TIMEOUT_S_FIELD_NUMBER: _builtins.int
-    TERMINAL_FIELD_NUMBER: _builtins.int
-    STDIN_FIELD_NUMBER: _builtins.int
-    LIMITS_FIELD_NUMBER: _builtins.int
-    OUTPUT_LIMIT_FIELD_NUMBER: _builtins.int
-    cwd: _builtins.bytes
-    user: _builtins.str
-    umask: _builtins.int
-    timeout_s: _builtins.float
-    stdin: _builtins.bool
-    output_limit: _builtins.int
-    @_builtins.property
-    def argv(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bytes]:
-        """What a kernel takes as bytes is bytes."""
-
-    @_builtins.property
-    def env(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]: ...
-    @_builtins.property
-    def secret_env(self) -> _containers.ScalarMap[_builtins.str, _builtins.bytes]: ...
-    @_builtins.property
-    def terminal(self) -> Global___TerminalSize: ...
-    @_builtins.property
-    def limits(self) -> Global___ExecutionLimits: ...
-    def __init__(
-        self,
-        *,
-        argv: _abc.Iterable[_builtins.bytes] | None = ...,
-        env: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
-        secret_env: _abc.Mapping[_builtins.str, _builtins.bytes] | None = ...,
-        cwd: _builtins.bytes | None = ...,
-        user: _builtins.str | None = ...,
-        umask: _builtins.int | None = ...,
-        timeout_s: _builtins.float | None = ...,
-        terminal: Global___TerminalSize | None = ...,
-        stdin: _builtins.bool = ...,
-        limits: Global___ExecutionLimits | None = ...,
-        output_limit: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cwd", b"_cwd", "_timeout_s", b"_timeout_s", "_umask", b"_umask", "_user", b"_user", "cwd", b"cwd", "limits", b"limits", "terminal", b"terminal", "timeout_s", b"timeout_s", "umask", b"umask", "user", b"user"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cwd", b"_cwd", "_timeout_s", b"_timeout_s", "_umask", b"_umask", "_user", b"_user", "argv", b"argv", "cwd", b"cwd", "env", b"env", "limits", b"limits", "output_limit", b"output_limit", "secret_env", b"secret_env", "stdin", b"stdin", "terminal", b"terminal", "timeout_s", b"timeout_s", "umask", b"umask", "user", b"user"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__cwd: _TypeAlias = _typing.Literal["cwd"]  # noqa: Y015
-    _WhichOneofArgType__cwd: _TypeAlias = _typing.Literal["_cwd", b"_cwd"]  # noqa: Y015
-    _WhichOneofReturnType__timeout_s: _TypeAlias = _typing.Literal["timeout_s"]  # noqa: Y015
-    _WhichOneofArgType__timeout_s: _TypeAlias = _typing.Literal["_timeout_s", b"_timeout_s"]  # noqa: Y015
-    _WhichOneofReturnType__umask: _TypeAlias = _typing.Literal["umask"]  # noqa: Y015
-    _WhichOneofArgType__umask: _TypeAlias = _typing.Literal["_umask", b"_umask"]  # noqa: Y015
-    _WhichOneofReturnType__user: _TypeAlias = _typing.Literal["user"]  # noqa: Y015
-    _WhichOneofArgType__user: _TypeAlias = _typing.Literal["_user", b"_user"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cwd) -> _WhichOneofReturnType__cwd | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__timeout_s) -> _WhichOneofReturnType__timeout_s | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__umask) -> _WhichOneofReturnType__umask | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__user) -> _WhichOneofReturnType__user | None: ...
-
-Global___ExecutionSpec: _TypeAlias = ExecutionSpec  # noqa: Y015
-
-@_typing.final
-class TerminalSize(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ROWS_FIELD_NUMBER: _builtins.int
-    COLUMNS_FIELD_NUMBER: _builtins.int
-    rows: _builtins.int
-    columns: _builtins.int
-    def __init__(
-        self,
-        *,
-        rows: _builtins.int = ...,
-        columns: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "rows", b"rows"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___TerminalSize: _TypeAlias = TerminalSize  # noqa: Y015
-
-@_typing.final
-class ExecutionLimits(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    MEMORY_MIB_FIELD_NUMBER: _builtins.int
-    PROCESSES_FIELD_NUMBER: _builtins.int
-    OPEN_FILES_FIELD_NUMBER: _builtins.int
-    FILE_SIZE_MIB_FIELD_NUMBER: _builtins.int
-    CPU_S_FIELD_NUMBER: _builtins.int
-    memory_mib: _builtins.int
-    processes: _builtins.int
-    open_files: _builtins.int
-    file_size_mib: _builtins.int
-    cpu_s: _builtins.int
-    def __init__(
-        self,
-        *,
-        memory_mib: _builtins.int | None = ...,
-        processes: _builtins.int | None = ...,
-        open_files: _builtins.int | None = ...,
-        file_size_mib: _builtins.int | None = ...,
-        cpu_s: _builtins.int | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cpu_s", b"_cpu_s", "_file_size_mib", b"_file_size_mib", "_memory_mib", b"_memory_mib", "_open_files", b"_open_files", "_processes", b"_processes", "cpu_s", b"cpu_s", "file_size_mib", b"file_size_mib", "memory_mib", b"memory_mib", "open_files", b"open_files", "processes", b"processes"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cpu_s", b"_cpu_s", "_file_size_mib", b"_file_size_mib", "_memory_mib", b"_memory_mib", "_open_files", b"_open_files", "_processes", b"_processes", "cpu_s", b"cpu_s", "file_size_mib", b"file_size_mib", "memory_mib", b"memory_mib", "open_files", b"open_files", "processes", b"processes"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__cpu_s: _TypeAlias = _typing.Literal["cpu_s"]  # noqa: Y015
-    _WhichOneofArgType__cpu_s: _TypeAlias = _typing.Literal["_cpu_s", b"_cpu_s"]  # noqa: Y015
-    _WhichOneofReturnType__file_size_mib: _TypeAlias = _typing.Literal["file_size_mib"]  # noqa: Y015
-    _WhichOneofArgType__file_size_mib: _TypeAlias = _typing.Literal["_file_size_mib", b"_file_size_mib"]  # noqa: Y015
-    _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
-    _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
-    _WhichOneofReturnType__open_files: _TypeAlias = _typing.Literal["open_files"]  # noqa: Y015
-    _WhichOneofArgType__open_files: _TypeAlias = _typing.Literal["_open_files", b"_open_files"]  # noqa: Y015
-    _WhichOneofReturnType__processes: _TypeAlias = _typing.Literal["processes"]  # noqa: Y015
-    _WhichOneofArgType__processes: _TypeAlias = _typing.Literal["_processes", b"_processes"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cpu_s) -> _WhichOneofReturnType__cpu_s | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__file_size_mib) -> _WhichOneofReturnType__file_size_mib | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_files) -> _WhichOneofReturnType__open_files | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__processes) -> _WhichOneofReturnType__processes | None: ...
-
-Global___ExecutionLimits: _TypeAlias = ExecutionLimits  # noqa: Y015
-
-@_typing.final
-class Execution(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ID_FIELD_NUMBER: _builtins.int
-    VM_ID_FIELD_NUMBER: _builtins.int
-    SPEC_FIELD_NUMBER: _builtins.int
-    STATE_FIELD_NUMBER: _builtins.int
-    CREATED_AT_FIELD_NUMBER: _builtins.int
-    STARTED_AT_FIELD_NUMBER: _builtins.int
-    ENDED_AT_FIELD_NUMBER: _builtins.int
-    RESULT_FIELD_NUMBER: _builtins.int
-    SECRET_NAMES_FIELD_NUMBER: _builtins.int
-    id: _builtins.str
-    vm_id: _builtins.str
-    state: Global___ExecutionState.ValueType
-    @_builtins.property
-    def spec(self) -> Global___ExecutionSpec: ...
-    @_builtins.property
-    def created_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def started_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def ended_at(self) -> _timestamp_pb2.Timestamp: ...
-    @_builtins.property
-    def result(self) -> Global___ExecutionResult: ...
-    @_builtins.property
-    def secret_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
-    def __init__(
-        self,
-        *,
-        id: _builtins.str = ...,
-        vm_id: _builtins.str = ...,
-        spec: Global___ExecutionSpec | None = ...,
-        state: Global___ExecutionState.ValueType = ...,
-        created_at: _timestamp_pb2.Timestamp | None = ...,
-        started_at: _timestamp_pb2.Timestamp | None = ...,
-        ended_at: _timestamp_pb2.Timestamp | None = ...,
-        result: Global___ExecutionResult | None = ...,
-        secret_names: _abc.Iterable[_builtins.str] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "result", b"result", "spec", b"spec", "started_at", b"started_at"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_at", b"created_at", "ended_at", b"ended_at", "id", b"id", "result", b"result", "secret_names", b"secret_names", "spec", b"spec", "started_at", b"started_at", "state", b"state", "vm_id", b"vm_id"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Execution: _TypeAlias = Execution  # noqa: Y015
-
-@_typing.final
-class ExecutionResult(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STATE_FIELD_NUMBER: _builtins.int
-    EXIT_CODE_FIELD_NUMBER: _builtins.int
-    SIGNAL_FIELD_NUMBER: _builtins.int
-    OOM_FIELD_NUMBER: _builtins.int
-    DURATION_S_FIELD_NUMBER: _builtins.int
-    STDOUT_BYTES_FIELD_NUMBER: _builtins.int
-    STDERR_BYTES_FIELD_NUMBER: _builtins.int
-    USE_FIELD_NUMBER: _builtins.int
-    ERROR_FIELD_NUMBER: _builtins.int
-    state: Global___ExecutionState.ValueType
-    exit_code: _builtins.int
-    signal: _builtins.int
-    oom: _builtins.bool
-    duration_s: _builtins.float
-    stdout_bytes: _builtins.int
-    stderr_bytes: _builtins.int
-    error: _builtins.str
-    @_builtins.property
-    def use(self) -> Global___ResourceUse: ...
-    def __init__(
-        self,
-        *,
-        state: Global___ExecutionState.ValueType = ...,
-        exit_code: _builtins.int | None = ...,
-        signal: _builtins.int | None = ...,
-        oom: _builtins.bool = ...,
-        duration_s: _builtins.float = ...,
-        stdout_bytes: _builtins.int = ...,
-        stderr_bytes: _builtins.int = ...,
-        use: Global___ResourceUse | None = ...,
-        error: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "exit_code", b"exit_code", "signal", b"signal", "use", b"use"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code", "_signal", b"_signal", "duration_s", b"duration_s", "error", b"error", "exit_code", b"exit_code", "oom", b"oom", "signal", b"signal", "state", b"state", "stderr_bytes", b"stderr_bytes", "stdout_bytes", b"stdout_bytes", "use", b"use"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__exit_code: _TypeAlias = _typing.Literal["exit_code"]  # noqa: Y015
-    _WhichOneofArgType__exit_code: _TypeAlias = _typing.Literal["_exit_code", b"_exit_code"]  # noqa: Y015
-    _WhichOneofReturnType__signal: _TypeAlias = _typing.Literal["signal"]  # noqa: Y015
-    _WhichOneofArgType__signal: _TypeAlias = _typing.Literal["_signal", b"_signal"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__exit_code) -> _WhichOneofReturnType__exit_code | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__signal) -> _WhichOneofReturnType__signal | None: ...
-
-Global___ExecutionResult: _TypeAlias = ExecutionResult  # noqa: Y015
-
-@_typing.final
-class ResourceUse(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    USER_S_FIELD_NUMBER: _builtins.int
-    SYSTEM_S_FIELD_NUMBER: _builtins.int
-    MAX_RSS_KIB_FIELD_NUMBER: _builtins.int
-    user_s: _builtins.float
-    system_s: _builtins.float
-    max_rss_kib: _builtins.int
-    def __init__(
-        self,
-        *,
-        user_s: _builtins.float = ...,
-        system_s: _builtins.float = ...,
-        max_rss_kib: _builtins.int = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["max_rss_kib", b"max_rss_kib", "system_s", b"system_s", "user_s", b"user_s"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ResourceUse: _TypeAlias = ResourceUse  # noqa: Y015
-
-@_typing.final
-class OutputChunk(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    STREAM_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    DATA_FIELD_NUMBER: _builtins.int
-    stream: Global___OutputStream.ValueType
-    offset: _builtins.int
-    """Of the first byte, since the execution began."""
-    data: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        stream: Global___OutputStream.ValueType = ...,
-        offset: _builtins.int = ...,
-        data: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["data", b"data", "offset", b"offset", "stream", b"stream"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___OutputChunk: _TypeAlias = OutputChunk  # noqa: Y015
 
 @_typing.final
 class ListFilesRequest(_message.Message):
@@ -1606,11 +1089,11 @@ class ListFilesResponse(_message.Message):
 
     FILES_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def files(self) -> _containers.RepeatedCompositeFieldContainer[Global___FileStat]: ...
+    def files(self) -> _containers.RepeatedCompositeFieldContainer[_files_pb2.FileStat]: ...
     def __init__(
         self,
         *,
-        files: _abc.Iterable[Global___FileStat] | None = ...,
+        files: _abc.Iterable[_files_pb2.FileStat] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1648,11 +1131,11 @@ class StatFileResponse(_message.Message):
 
     FILE_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def file(self) -> Global___FileStat: ...
+    def file(self) -> _files_pb2.FileStat: ...
     def __init__(
         self,
         *,
-        file: Global___FileStat | None = ...,
+        file: _files_pb2.FileStat | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["file", b"file"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -1808,14 +1291,14 @@ class WriteFileResponse(_message.Message):
     FILE_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def file(self) -> Global___FileStat: ...
+    def file(self) -> _files_pb2.FileStat: ...
     @_builtins.property
-    def error(self) -> Global___ErrorDetails: ...
+    def error(self) -> _errors_pb2.ErrorDetails: ...
     def __init__(
         self,
         *,
-        file: Global___FileStat | None = ...,
-        error: Global___ErrorDetails | None = ...,
+        file: _files_pb2.FileStat | None = ...,
+        error: _errors_pb2.ErrorDetails | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error", "file", b"file", "response", b"response"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -2023,11 +1506,11 @@ class WatchFilesResponse(_message.Message):
 
     EVENT_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def event(self) -> Global___FileEvent: ...
+    def event(self) -> _files_pb2.FileEvent: ...
     def __init__(
         self,
         *,
-        event: Global___FileEvent | None = ...,
+        event: _files_pb2.FileEvent | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event", b"event"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -2036,28 +1519,6 @@ class WatchFilesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchFilesResponse: _TypeAlias = WatchFilesResponse  # noqa: Y015
-
-@_typing.final
-class FileEvent(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    KIND_FIELD_NUMBER: _builtins.int
-    PATH_FIELD_NUMBER: _builtins.int
-    kind: _builtins.str
-    path: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        kind: _builtins.str = ...,
-        path: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["kind", b"kind", "path", b"path"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FileEvent: _TypeAlias = FileEvent  # noqa: Y015
 
 @_typing.final
 class ArchiveInRequest(_message.Message):
@@ -2123,13 +1584,13 @@ class ArchiveInResponse(_message.Message):
 
     ERROR_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def error(self) -> Global___ErrorDetails:
+    def error(self) -> _errors_pb2.ErrorDetails:
         """Not set: it is done."""
 
     def __init__(
         self,
         *,
-        error: Global___ErrorDetails | None = ...,
+        error: _errors_pb2.ErrorDetails | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["error", b"error"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -2189,46 +1650,6 @@ class ArchiveOutResponse(_message.Message):
 Global___ArchiveOutResponse: _TypeAlias = ArchiveOutResponse  # noqa: Y015
 
 @_typing.final
-class FileStat(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    PATH_FIELD_NUMBER: _builtins.int
-    KIND_FIELD_NUMBER: _builtins.int
-    SIZE_FIELD_NUMBER: _builtins.int
-    MODE_FIELD_NUMBER: _builtins.int
-    UID_FIELD_NUMBER: _builtins.int
-    GID_FIELD_NUMBER: _builtins.int
-    MTIME_NS_FIELD_NUMBER: _builtins.int
-    TARGET_FIELD_NUMBER: _builtins.int
-    path: _builtins.bytes
-    kind: Global___FileKind.ValueType
-    size: _builtins.int
-    mode: _builtins.int
-    uid: _builtins.int
-    gid: _builtins.int
-    mtime_ns: _builtins.int
-    target: _builtins.bytes
-    def __init__(
-        self,
-        *,
-        path: _builtins.bytes = ...,
-        kind: Global___FileKind.ValueType = ...,
-        size: _builtins.int = ...,
-        mode: _builtins.int = ...,
-        uid: _builtins.int = ...,
-        gid: _builtins.int = ...,
-        mtime_ns: _builtins.int = ...,
-        target: _builtins.bytes = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gid", b"gid", "kind", b"kind", "mode", b"mode", "mtime_ns", b"mtime_ns", "path", b"path", "size", b"size", "target", b"target", "uid", b"uid"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___FileStat: _TypeAlias = FileStat  # noqa: Y015
-
-@_typing.final
 class ReadJobFileRequest(_message.Message):
     """-- jobs"""
 
@@ -2274,176 +1695,3 @@ class ReadJobFileResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReadJobFileResponse: _TypeAlias = ReadJobFileResponse  # noqa: Y015
-
-@_typing.final
-class ErrorDetails(_message.Message):
-    """-- errors"""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class DetailsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
-        def value(self) -> Global___Value: ...
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: Global___Value | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    CODE_FIELD_NUMBER: _builtins.int
-    MESSAGE_FIELD_NUMBER: _builtins.int
-    HINT_FIELD_NUMBER: _builtins.int
-    DETAILS_FIELD_NUMBER: _builtins.int
-    code: _builtins.str
-    """Stable, as in REST's problem documents."""
-    message: _builtins.str
-    hint: _builtins.str
-    @_builtins.property
-    def details(self) -> _containers.MessageMap[_builtins.str, Global___Value]: ...
-    def __init__(
-        self,
-        *,
-        code: _builtins.str = ...,
-        message: _builtins.str = ...,
-        hint: _builtins.str = ...,
-        details: _abc.Mapping[_builtins.str, Global___Value] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["code", b"code", "details", b"details", "hint", b"hint", "message", b"message"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ErrorDetails: _TypeAlias = ErrorDetails  # noqa: Y015
-
-@_typing.final
-class Value(_message.Message):
-    """A JSON value that tells integers from other numbers."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    NULL_FIELD_NUMBER: _builtins.int
-    TRUTH_FIELD_NUMBER: _builtins.int
-    INTEGER_FIELD_NUMBER: _builtins.int
-    NUMBER_FIELD_NUMBER: _builtins.int
-    TEXT_FIELD_NUMBER: _builtins.int
-    LIST_FIELD_NUMBER: _builtins.int
-    MAP_FIELD_NUMBER: _builtins.int
-    truth: _builtins.bool
-    integer: _builtins.int
-    number: _builtins.float
-    text: _builtins.str
-    @_builtins.property
-    def null(self) -> Global___Null: ...
-    @_builtins.property
-    def list(self) -> Global___ValueList: ...
-    @_builtins.property
-    def map(self) -> Global___ValueMap: ...
-    def __init__(
-        self,
-        *,
-        null: Global___Null | None = ...,
-        truth: _builtins.bool = ...,
-        integer: _builtins.int = ...,
-        number: _builtins.float = ...,
-        text: _builtins.str = ...,
-        list: Global___ValueList | None = ...,
-        map: Global___ValueMap | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["integer", b"integer", "kind", b"kind", "list", b"list", "map", b"map", "null", b"null", "number", b"number", "text", b"text", "truth", b"truth"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["integer", b"integer", "kind", b"kind", "list", b"list", "map", b"map", "null", b"null", "number", b"number", "text", b"text", "truth", b"truth"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["null", "truth", "integer", "number", "text", "list", "map"]  # noqa: Y015
-    _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
-
-Global___Value: _TypeAlias = Value  # noqa: Y015
-
-@_typing.final
-class Null(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    def __init__(
-        self,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Null: _TypeAlias = Null  # noqa: Y015
-
-@_typing.final
-class ValueList(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    VALUES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___Value]: ...
-    def __init__(
-        self,
-        *,
-        values: _abc.Iterable[Global___Value] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ValueList: _TypeAlias = ValueList  # noqa: Y015
-
-@_typing.final
-class ValueMap(_message.Message):
-    DESCRIPTOR: _descriptor.Descriptor
-
-    @_typing.final
-    class ValuesEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
-        def value(self) -> Global___Value: ...
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: Global___Value | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-    VALUES_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def values(self) -> _containers.MessageMap[_builtins.str, Global___Value]: ...
-    def __init__(
-        self,
-        *,
-        values: _abc.Mapping[_builtins.str, Global___Value] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["values", b"values"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___ValueMap: _TypeAlias = ValueMap  # noqa: Y015
