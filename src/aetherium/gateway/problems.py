@@ -91,12 +91,12 @@ def status_of(error: AetheriumError) -> int:
 
 def document(error: AetheriumError) -> dict[str, Any]:
     """The problem document of an error."""
-    return _document(
+    return build(
         status_of(error), error.code, error.message, error.hint, dict(error.details), error.retryable
     )
 
 
-def _document(
+def build(
     status: int,
     code: str,
     detail: str,
@@ -104,6 +104,7 @@ def _document(
     details: Mapping[str, Any] | None = None,
     retryable: bool = False,
 ) -> dict[str, Any]:
+    """A problem document."""
     return {
         "type": f"urn:aetherium:error:{code}",
         "title": code.replace("_", " ").capitalize(),
@@ -118,7 +119,7 @@ def _document(
 
 def unforeseen(incident: str) -> dict[str, Any]:
     """The document for an error that is a defect of ours; `incident` finds it in the log."""
-    return _document(
+    return build(
         500,
         "internal",
         "Something went wrong inside Aetherium.",
@@ -160,7 +161,7 @@ def _validation(error: RequestValidationError) -> dict[str, Any]:
     ]
     first = problems[0] if problems else {"where": "body", "problem": "cannot be read"}
     more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-    return _document(
+    return build(
         422,
         "invalid_input",
         f"{first['where']}: {first['problem']}{more}.",
@@ -171,18 +172,16 @@ def _validation(error: RequestValidationError) -> dict[str, Any]:
 
 def _routing(request: Request, error: HTTPException) -> dict[str, Any]:
     if error.status_code == HTTPStatus.NOT_FOUND:
-        return _document(
+        return build(
             404, "not_found", f"There is no endpoint {request.url.path}.", "GET /docs lists all endpoints."
         )
     if error.status_code == HTTPStatus.METHOD_NOT_ALLOWED:
         allowed = (error.headers or {}).get("allow", "")
-        return _document(
-            405, "method_not_allowed", f"{request.method} is not possible here.", f"Use: {allowed}"
-        )
+        return build(405, "method_not_allowed", f"{request.method} is not possible here.", f"Use: {allowed}")
     code = {400: "invalid_input", 413: "limit_exceeded", 415: "invalid_input"}.get(
         error.status_code, "invalid_input" if error.status_code < 500 else "internal"
     )
-    return _document(error.status_code, code, str(error.detail))
+    return build(error.status_code, code, str(error.detail))
 
 
 def nearest(word: str, possible: Iterator[str] | list[str] | tuple[str, ...]) -> str:

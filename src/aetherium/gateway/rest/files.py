@@ -5,25 +5,38 @@ Bodies are streamed both ways; the sender waits for the receiver.
 
 from __future__ import annotations
 
+import posixpath
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Annotated
+from email.utils import formatdate
+from typing import Annotated, Protocol
 
-from fastapi import APIRouter, Query, Request
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
-from aetherium.domain.guest import FileStat
+from aetherium.domain.errors import GuestError, InvalidInput
+from aetherium.domain.guest import FileKind, FileStat
 from aetherium.gateway import wire
+from aetherium.gateway.digests import Checked, parse
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
-from aetherium.gateway.rest import bodies
-from aetherium.gateway.streams import StreamResponse, primed
+from aetherium.gateway.ranges import Content, answer
+from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.streams import StreamResponse, awaited, primed
 
 router = APIRouter(prefix="/vms/{ref}/files", tags=["files"])
 
 _BYTES = "application/octet-stream"
 _TAR = "application/x-tar"
+# As many as Linux follows (path_resolution(7)).
+_MOST_LINKS = 40
 Patterns = Annotated[list[str] | None, Query(description="Globs relative to the path.")]
+
+
+class Reading(Protocol):
+    """What looks at files."""
+
+    async def stat(self, path: str) -> FileStat: ...
 
 
 @router.get("", response_model=list[FileStat])
@@ -40,39 +53,88 @@ async def stat(ref: str, path: bodies.Path, platform: PlatformDep) -> Response:
         return wire.reply(await guest.stat(path))
 
 
+@router.head("/content")
 @router.get("/content")
 async def read(
     ref: str,
     path: bodies.Path,
+    request: Request,
     platform: PlatformDep,
     drain: DrainDep,
-    offset: Annotated[int, Query(ge=0)] = 0,
-    length: Annotated[int | None, Query(ge=0)] = None,
+    offset: Annotated[int, Query(ge=0, description="Bytes to leave out.")] = 0,
+    length: Annotated[int | None, Query(ge=0, description="Bytes to read at most.")] = None,
 ) -> Response:
-    """A file's bytes, or a range of them."""
+    """A file's bytes. `Range` asks for a part of them, as do `offset` and `length`; `If-None-Match` and
+    `If-Range` take its `ETag`, which is made of size and time of change. Links are followed."""
+    async with platform.vms.guest(ref) as guest:
+        found = await _behind_links(guest, path)
 
     @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[bytes]]:
+    async def source(begin: int, count: int | None) -> AsyncIterator[AsyncIterator[bytes]]:
         async with platform.vms.guest(ref) as guest:
-            yield await primed(guest.read(path, offset=offset, length=length))
+            yield await primed(guest.read(path, offset=begin, length=count))
 
-    return StreamResponse(source, drain, media_type=_BYTES)
+    # The size of what the kernel makes up as it is read (/proc, devices) is not known.
+    if offset or length is not None or not found.size or found.kind is not FileKind.FILE:
+        return StreamResponse(lambda: source(offset, length), drain, media_type=_BYTES)
+    content = Content(
+        found.size, f'"{found.mtime_ns:x}-{found.size:x}"', _BYTES, {"last-modified": _http_date(found)}
+    )
+    return answer(request, content, source, drain)
 
 
-@router.put("/content", response_model=FileStat)
+async def _behind_links(guest: Reading, path: str) -> FileStat:
+    """What is found where `path` leads to. Raises GuestError (ELOOP) as the kernel does."""
+    for _ in range(_MOST_LINKS):
+        found = await guest.stat(path)
+        if found.kind is not FileKind.SYMLINK:
+            return found
+        path = posixpath.join(posixpath.dirname(path), found.target)
+    raise GuestError(f"There are too many links at {path}.", errno="ELOOP")
+
+
+def _http_date(found: FileStat) -> str:
+    return formatdate(found.mtime_ns / 1e9, usegmt=True)
+
+
+@router.get("/checksum", response_model=answers.Checksum)
+async def checksum(ref: str, path: bodies.Path, platform: PlatformDep, drain: DrainDep) -> Response:
+    """The SHA-256 of a file, and its size, as they are read; large files take a while."""
+
+    async def work() -> bytes:
+        async with platform.vms.guest(ref) as guest:
+            data = Checked(guest.read(path), {})
+            size = sum([len(piece) async for piece in data])
+        return wire.dump_json(answers.Checksum(path, size, data.sha256))
+
+    return awaited(work, drain)
+
+
+@router.put("/content", response_model=answers.Written)
 async def write(
     ref: str,
     path: bodies.Path,
     request: Request,
     platform: PlatformDep,
     mode: Annotated[int | None, Query(ge=0, le=0o7777, description="Permission bits as a number.")] = None,
-    user: str | None = None,
-    offset: Annotated[int | None, Query(ge=0)] = None,
+    user: Annotated[str | None, Query(description="Whose file it becomes.")] = None,
+    offset: Annotated[int | None, Query(ge=0, description="Write in place from here on.")] = None,
+    content_digest: Annotated[
+        str, Header(description="Digest of the body (RFC 9530): `sha-256=:BASE64:`.")
+    ] = "",
 ) -> Response:
-    """Write the body to a file: replaced atomically, or in place from `offset` on."""
+    """Write the body to a file: replaced atomically, or in place from `offset` on. With `Content-Digest` it
+    is put in place only if it is whole. Answers what is there now, and the SHA-256 of what was sent."""
+    if content_digest and offset is not None:
+        raise InvalidInput(
+            "What is written in place is there before its digest is known.",
+            hint="Leave out offset or Content-Digest.",
+            field="Content-Digest",
+        )
+    data = Checked(request.stream(), parse(content_digest))
     async with platform.vms.guest(ref) as guest:
-        done = await guest.write(path, request.stream(), mode=mode, user=user, offset=offset)
-    return wire.reply(done)
+        done = await guest.write(path, data, mode=mode, user=user, offset=offset)
+    return JSONResponse({**wire.dump(done), "sha256": data.sha256})
 
 
 @router.get("/archive")

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Header, Query, Request
 from starlette.responses import Response
 
 from aetherium.domain.errors import NotFound
-from aetherium.domain.jobs import Job, JobEvent, JobState, StepLog
+from aetherium.domain.jobs import Artifact, Job, JobEvent, JobState, StepLog
 from aetherium.gateway import wire
+from aetherium.gateway.digests import show
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
+from aetherium.gateway.ranges import Content, answer
 from aetherium.gateway.rest import bodies
 from aetherium.gateway.streams import Drain, StreamResponse, awaited, primed
 from aetherium.services.job_journal import FINISHED
@@ -106,13 +109,20 @@ async def logs(ref: str, platform: PlatformDep) -> Response:
 
 
 @router.get("/{ref}/logs/{name}")
-async def log(ref: str, name: str, platform: PlatformDep, drain: DrainDep) -> Response:
-    """What one step has written so far, stdout and stderr as they came; `name` as listed."""
+async def log(
+    ref: str,
+    name: str,
+    platform: PlatformDep,
+    drain: DrainDep,
+    offset: Annotated[int, Query(ge=0, description="Bytes that the client has already.")] = 0,
+) -> Response:
+    """What one step has written so far, stdout and stderr as they came; `name` as listed. To follow it, see
+    the job's events."""
     job = await platform.jobs.get(ref)
     found = [item.name for item in await platform.jobs.logs(job.id)]
     if name not in found:
         raise NotFound("log", name, hint=f"The job has: {', '.join(found) or 'none'}.")
-    return _file(platform, job, f"logs/{name}", "text/plain; charset=utf-8", drain)
+    return _file(platform, job, f"logs/{name}", "text/plain; charset=utf-8", drain, offset=offset)
 
 
 @router.get("/{ref}/patch")
@@ -126,21 +136,33 @@ async def patch(ref: str, platform: PlatformDep, drain: DrainDep, *, delta: bool
     return _file(platform, job, path, "text/x-diff", drain)
 
 
+@router.head("/{ref}/artifacts/{name:path}")
 @router.get("/{ref}/artifacts/{name:path}")
-async def artifact(ref: str, name: str, platform: PlatformDep, drain: DrainDep) -> Response:
-    """One artifact, by its name or path."""
+async def artifact(ref: str, name: str, request: Request, platform: PlatformDep, drain: DrainDep) -> Response:
+    """One artifact, by its name or path. `Range` asks for a part of it; `If-None-Match` and `If-Range` take
+    its `ETag`; `Repr-Digest` is that of the whole (RFC 9530)."""
     job = await platform.jobs.get(ref)
-    for item in job.artifacts:
-        if name in (item.name, item.path):
-            return _file(platform, job, item.path, item.media_type, drain)
-    raise NotFound(
-        "artifact", name, hint=f"The job has: {', '.join(a.path for a in job.artifacts) or 'none'}."
-    )
+    item = next((each for each in job.artifacts if name in (each.name, each.path)), None)
+    if item is None:
+        names = ", ".join(each.path for each in job.artifacts)
+        raise NotFound("artifact", name, hint=f"The job has: {names or 'none'}.")
+    read = partial(_reading, platform, job, item.path)
+    return answer(request, _content(item), lambda begin, _: read(begin), drain)
 
 
-def _file(platform: Platform, job: Job, name: str, media_type: str, drain: Drain) -> Response:
-    @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[bytes]]:
-        yield await primed(platform.jobs.read(job.id, name))
+def _content(item: Artifact) -> Content:
+    digest = show("sha-256", bytes.fromhex(item.sha256))
+    return Content(item.size_bytes, f'"{item.sha256}"', item.media_type, {"repr-digest": digest})
 
-    return StreamResponse(source, drain, media_type=media_type)
+
+def _file(
+    platform: Platform, job: Job, name: str, media_type: str, drain: Drain, *, offset: int = 0
+) -> Response:
+    return StreamResponse(lambda: _reading(platform, job, name, offset), drain, media_type=media_type)
+
+
+@asynccontextmanager
+async def _reading(
+    platform: Platform, job: Job, name: str, offset: int
+) -> AsyncIterator[AsyncIterator[bytes]]:
+    yield await primed(platform.jobs.read(job.id, name, offset=offset))
