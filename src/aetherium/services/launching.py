@@ -18,8 +18,8 @@ from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.guest import Guest
 from aetherium.interfaces.store import Store
 from aetherium.services.connections import handle_data
+from aetherium.services.guest_identity import identity
 from aetherium.services.host import Host, remove_vm
-from aetherium.services.identity import identity
 from aetherium.services.quotas import admit_vms
 
 log = logging.getLogger(__name__)
