@@ -31,6 +31,7 @@ from aetherium.interfaces.cluster_store import (
     ScheduleRepository,
     WorkerRepository,
 )
+from aetherium.interfaces.identity_store import APIKeyRepository, MemberRepository
 from aetherium.interfaces.secrets import SecretKeyRepository, SecretRepository
 from aetherium.interfaces.task_store import (
     QueueRepository,
@@ -207,14 +208,20 @@ class Store(Protocol):
     @property
     def secret_keys(self) -> SecretKeyRepository: ...
 
+    @property
+    def api_keys(self) -> APIKeyRepository: ...
+
+    @property
+    def members(self) -> MemberRepository: ...
+
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """Do all that `work` does with the store it is given in one transaction. `work` may be cut nowhere,
         and touches nothing but that store."""
         ...
 
     def of_project(self, project_id: str) -> Store:
-        """The same as a tenant sees it: of VMs, executions, snapshots, jobs, tasks, schedules, events and
-        projects nothing but the project's is found or listed."""
+        """The same as a tenant sees it: of VMs, executions, snapshots, jobs, tasks, schedules, events,
+        projects, API keys and members nothing but the project's is found or listed."""
         ...
 
     async def now(self) -> datetime:

@@ -18,6 +18,7 @@ from aetherium.storage import migrating
 from aetherium.storage.database import Bound, Database, PostgresDatabase, SqliteDatabase, now
 from aetherium.storage.events import SqlEvents
 from aetherium.storage.executions import SqlExecutions
+from aetherium.storage.identity import SqlAPIKeys, SqlMembers
 from aetherium.storage.images import SqlImages
 from aetherium.storage.jobs import SqlJobs
 from aetherium.storage.leaders import SqlLeaders
@@ -60,6 +61,8 @@ class SqlStore:
         self.leaders = SqlLeaders(database)
         self.secrets = SqlSecrets(database)
         self.secret_keys = SqlSecretKeys(database)
+        self.api_keys = SqlAPIKeys(database, scope)
+        self.members = SqlMembers(database, scope)
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         async def unit(connection: AsyncConnection) -> T:

@@ -8,6 +8,7 @@ from aetherium.interfaces.store import Store
 from tests.contract.store.databases import Stores
 from tests.contract.store.events import EventsContract
 from tests.contract.store.executions import ExecutionsContract
+from tests.contract.store.identity import APIKeysContract, MembersContract
 from tests.contract.store.jobs import JobsContract
 from tests.contract.store.leaders import LeadersContract
 from tests.contract.store.projects import ImagesContract, ProjectsContract
@@ -36,6 +37,8 @@ class StoreContract(
     EventsContract,
     LeadersContract,
     SecretsContract,
+    APIKeysContract,
+    MembersContract,
     TenantsContract,
     TransactionsContract,
 ):

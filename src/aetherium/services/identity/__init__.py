@@ -1,0 +1,1 @@
+"""Who calls: API keys, members of projects, tokens of an OpenID Connect provider."""
