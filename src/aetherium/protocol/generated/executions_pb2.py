@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x65therium/v1/executions.proto\x12\x0c\x61\x65therium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x80\x04\n\rExecutionSpec\x12\x0c\n\x04\x61rgv\x18\x01 \x03(\x0c\x12\x31\n\x03\x65nv\x18\x02 \x03(\x0b\x32$.aetherium.v1.ExecutionSpec.EnvEntry\x12>\n\nsecret_env\x18\x03 \x03(\x0b\x32*.aetherium.v1.ExecutionSpec.SecretEnvEntry\x12\x10\n\x03\x63wd\x18\x04 \x01(\x0cH\x00\x88\x01\x01\x12\x11\n\x04user\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05umask\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x16\n\ttimeout_s\x18\x07 \x01(\x01H\x03\x88\x01\x01\x12,\n\x08terminal\x18\x08 \x01(\x0b\x32\x1a.aetherium.v1.TerminalSize\x12\r\n\x05stdin\x18\t \x01(\x08\x12-\n\x06limits\x18\n \x01(\x0b\x32\x1d.aetherium.v1.ExecutionLimits\x12\x19\n\x0coutput_limit\x18\x0b \x01(\x03H\x04\x88\x01\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x30\n\x0eSecretEnvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x42\x06\n\x04_cwdB\x07\n\x05_userB\x08\n\x06_umaskB\x0c\n\n_timeout_sB\x0f\n\r_output_limit\"-\n\x0cTerminalSize\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\"\xd3\x01\n\x0f\x45xecutionLimits\x12\x17\n\nmemory_mib\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tprocesses\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\nopen_files\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1a\n\rfile_size_mib\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05\x63pu_s\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\r\n\x0b_memory_mibB\x0c\n\n_processesB\r\n\x0b_open_filesB\x10\n\x0e_file_size_mibB\x08\n\x06_cpu_s\"\xd1\x02\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05vm_id\x18\x02 \x01(\t\x12)\n\x04spec\x18\x03 \x01(\x0b\x32\x1b.aetherium.v1.ExecutionSpec\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.aetherium.v1.ExecutionState\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06result\x18\x08 \x01(\x0b\x32\x1d.aetherium.v1.ExecutionResult\x12\x14\n\x0csecret_names\x18\t \x03(\t\"\x88\x02\n\x0f\x45xecutionResult\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.aetherium.v1.ExecutionState\x12\x16\n\texit_code\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x0b\n\x03oom\x18\x04 \x01(\x08\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12\x14\n\x0cstdout_bytes\x18\x06 \x01(\x03\x12\x14\n\x0cstderr_bytes\x18\x07 \x01(\x03\x12&\n\x03use\x18\x08 \x01(\x0b\x32\x19.aetherium.v1.ResourceUse\x12\r\n\x05\x65rror\x18\t \x01(\tB\x0c\n\n_exit_codeB\t\n\x07_signal\"D\n\x0bResourceUse\x12\x0e\n\x06user_s\x18\x01 \x01(\x01\x12\x10\n\x08system_s\x18\x02 \x01(\x01\x12\x13\n\x0bmax_rss_kib\x18\x03 \x01(\x03\"W\n\x0bOutputChunk\x12*\n\x06stream\x18\x01 \x01(\x0e\x32\x1a.aetherium.v1.OutputStream\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c*\x9a\x02\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45XECUTION_STATE_STARTING\x10\x01\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x02\x12\x1a\n\x16\x45XECUTION_STATE_EXITED\x10\x03\x12\x1c\n\x18\x45XECUTION_STATE_SIGNALED\x10\x04\x12\x1d\n\x19\x45XECUTION_STATE_TIMED_OUT\x10\x05\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x06\x12\x18\n\x14\x45XECUTION_STATE_LOST\x10\x07\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x08*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1d\x61\x65therium/v1/executions.proto\x12\x0c\x61\x65therium.v1\x1a\x1bgoogle/protobuf/empty.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"b\n\x1a\x45xecutionServiceRunRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12)\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.aetherium.v1.ExecutionSpec\x12\r\n\x05stdin\x18\x03 \x01(\x0c\"i\n\x1b\x45xecutionServiceRunResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.Execution\x12\x0e\n\x06stdout\x18\x02 \x01(\x0c\x12\x0e\n\x06stderr\x18\x03 \x01(\x0c\"U\n\x1c\x45xecutionServiceStartRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12)\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.aetherium.v1.ExecutionSpec\"K\n\x1d\x45xecutionServiceStartResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.Execution\"\xfa\x01\n\x1d\x45xecutionServiceAttachRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.aetherium.v1.AttachOpenH\x00\x12\x0f\n\x05stdin\x18\x02 \x01(\x0cH\x00\x12+\n\tstdin_end\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12\x10\n\x06signal\x18\x04 \x01(\x05H\x00\x12&\n\x04kill\x18\x05 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x12,\n\x06resize\x18\x06 \x01(\x0b\x32\x1a.aetherium.v1.TerminalSizeH\x00\x42\t\n\x07request\"\xcd\x01\n\x1e\x45xecutionServiceAttachResponse\x12,\n\texecution\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.ExecutionH\x00\x12+\n\x06output\x18\x02 \x01(\x0b\x32\x19.aetherium.v1.OutputChunkH\x00\x12\x13\n\tstdin_ack\x18\x03 \x01(\x03H\x00\x12/\n\x06result\x18\x04 \x01(\x0b\x32\x1d.aetherium.v1.ExecutionResultH\x00\x42\n\n\x08response\"H\n\x1b\x45xecutionServiceListRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\"`\n\x1c\x45xecutionServiceListResponse\x12+\n\nexecutions\x18\x01 \x03(\x0b\x32\x17.aetherium.v1.Execution\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"2\n\x1a\x45xecutionServiceGetRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"I\n\x1b\x45xecutionServiceGetResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.Execution\"3\n\x1b\x45xecutionServiceWaitRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"J\n\x1c\x45xecutionServiceWaitResponse\x12*\n\texecution\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.Execution\"E\n\x1d\x45xecutionServiceSignalRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12\x0e\n\x06signal\x18\x02 \x01(\x05\" \n\x1e\x45xecutionServiceSignalResponse\"3\n\x1b\x45xecutionServiceKillRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\"\x1e\n\x1c\x45xecutionServiceKillResponse\"_\n\x1d\x45xecutionServiceResizeRequest\x12\x14\n\x0c\x65xecution_id\x18\x01 \x01(\t\x12(\n\x04size\x18\x02 \x01(\x0b\x32\x1a.aetherium.v1.TerminalSize\" \n\x1e\x45xecutionServiceResizeResponse\"\x86\x01\n\nAttachOpen\x12*\n\x05start\x18\x01 \x01(\x0b\x32\x19.aetherium.v1.AttachStartH\x00\x12\x16\n\x0c\x65xecution_id\x18\x02 \x01(\tH\x00\x12\x15\n\rstdout_offset\x18\x03 \x01(\x03\x12\x15\n\rstderr_offset\x18\x04 \x01(\x03\x42\x06\n\x04what\"D\n\x0b\x41ttachStart\x12\n\n\x02vm\x18\x01 \x01(\t\x12)\n\x04spec\x18\x02 \x01(\x0b\x32\x1b.aetherium.v1.ExecutionSpec\"\x80\x04\n\rExecutionSpec\x12\x0c\n\x04\x61rgv\x18\x01 \x03(\x0c\x12\x31\n\x03\x65nv\x18\x02 \x03(\x0b\x32$.aetherium.v1.ExecutionSpec.EnvEntry\x12>\n\nsecret_env\x18\x03 \x03(\x0b\x32*.aetherium.v1.ExecutionSpec.SecretEnvEntry\x12\x10\n\x03\x63wd\x18\x04 \x01(\x0cH\x00\x88\x01\x01\x12\x11\n\x04user\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x12\n\x05umask\x18\x06 \x01(\rH\x02\x88\x01\x01\x12\x16\n\ttimeout_s\x18\x07 \x01(\x01H\x03\x88\x01\x01\x12,\n\x08terminal\x18\x08 \x01(\x0b\x32\x1a.aetherium.v1.TerminalSize\x12\r\n\x05stdin\x18\t \x01(\x08\x12-\n\x06limits\x18\n \x01(\x0b\x32\x1d.aetherium.v1.ExecutionLimits\x12\x19\n\x0coutput_limit\x18\x0b \x01(\x03H\x04\x88\x01\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x1a\x30\n\x0eSecretEnvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c:\x02\x38\x01\x42\x06\n\x04_cwdB\x07\n\x05_userB\x08\n\x06_umaskB\x0c\n\n_timeout_sB\x0f\n\r_output_limit\"-\n\x0cTerminalSize\x12\x0c\n\x04rows\x18\x01 \x01(\x05\x12\x0f\n\x07\x63olumns\x18\x02 \x01(\x05\"\xd3\x01\n\x0f\x45xecutionLimits\x12\x17\n\nmemory_mib\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x16\n\tprocesses\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x17\n\nopen_files\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x1a\n\rfile_size_mib\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x12\n\x05\x63pu_s\x18\x05 \x01(\x03H\x04\x88\x01\x01\x42\r\n\x0b_memory_mibB\x0c\n\n_processesB\r\n\x0b_open_filesB\x10\n\x0e_file_size_mibB\x08\n\x06_cpu_s\"\xd1\x02\n\tExecution\x12\n\n\x02id\x18\x01 \x01(\t\x12\r\n\x05vm_id\x18\x02 \x01(\t\x12)\n\x04spec\x18\x03 \x01(\x0b\x32\x1b.aetherium.v1.ExecutionSpec\x12+\n\x05state\x18\x04 \x01(\x0e\x32\x1c.aetherium.v1.ExecutionState\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nstarted_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\x08\x65nded_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\x06result\x18\x08 \x01(\x0b\x32\x1d.aetherium.v1.ExecutionResult\x12\x14\n\x0csecret_names\x18\t \x03(\t\"\x88\x02\n\x0f\x45xecutionResult\x12+\n\x05state\x18\x01 \x01(\x0e\x32\x1c.aetherium.v1.ExecutionState\x12\x16\n\texit_code\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\x13\n\x06signal\x18\x03 \x01(\x05H\x01\x88\x01\x01\x12\x0b\n\x03oom\x18\x04 \x01(\x08\x12\x12\n\nduration_s\x18\x05 \x01(\x01\x12\x14\n\x0cstdout_bytes\x18\x06 \x01(\x03\x12\x14\n\x0cstderr_bytes\x18\x07 \x01(\x03\x12&\n\x03use\x18\x08 \x01(\x0b\x32\x19.aetherium.v1.ResourceUse\x12\r\n\x05\x65rror\x18\t \x01(\tB\x0c\n\n_exit_codeB\t\n\x07_signal\"D\n\x0bResourceUse\x12\x0e\n\x06user_s\x18\x01 \x01(\x01\x12\x10\n\x08system_s\x18\x02 \x01(\x01\x12\x13\n\x0bmax_rss_kib\x18\x03 \x01(\x03\"W\n\x0bOutputChunk\x12*\n\x06stream\x18\x01 \x01(\x0e\x32\x1a.aetherium.v1.OutputStream\x12\x0e\n\x06offset\x18\x02 \x01(\x03\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c*\x9a\x02\n\x0e\x45xecutionState\x12\x1f\n\x1b\x45XECUTION_STATE_UNSPECIFIED\x10\x00\x12\x1c\n\x18\x45XECUTION_STATE_STARTING\x10\x01\x12\x1b\n\x17\x45XECUTION_STATE_RUNNING\x10\x02\x12\x1a\n\x16\x45XECUTION_STATE_EXITED\x10\x03\x12\x1c\n\x18\x45XECUTION_STATE_SIGNALED\x10\x04\x12\x1d\n\x19\x45XECUTION_STATE_TIMED_OUT\x10\x05\x12\x1d\n\x19\x45XECUTION_STATE_CANCELLED\x10\x06\x12\x18\n\x14\x45XECUTION_STATE_LOST\x10\x07\x12\x1a\n\x16\x45XECUTION_STATE_FAILED\x10\x08*a\n\x0cOutputStream\x12\x1d\n\x19OUTPUT_STREAM_UNSPECIFIED\x10\x00\x12\x18\n\x14OUTPUT_STREAM_STDOUT\x10\x01\x12\x18\n\x14OUTPUT_STREAM_STDERR\x10\x02\x32\xfc\x06\n\x10\x45xecutionService\x12Z\n\x03Run\x12(.aetherium.v1.ExecutionServiceRunRequest\x1a).aetherium.v1.ExecutionServiceRunResponse\x12`\n\x05Start\x12*.aetherium.v1.ExecutionServiceStartRequest\x1a+.aetherium.v1.ExecutionServiceStartResponse\x12g\n\x06\x41ttach\x12+.aetherium.v1.ExecutionServiceAttachRequest\x1a,.aetherium.v1.ExecutionServiceAttachResponse(\x01\x30\x01\x12]\n\x04List\x12).aetherium.v1.ExecutionServiceListRequest\x1a*.aetherium.v1.ExecutionServiceListResponse\x12Z\n\x03Get\x12(.aetherium.v1.ExecutionServiceGetRequest\x1a).aetherium.v1.ExecutionServiceGetResponse\x12]\n\x04Wait\x12).aetherium.v1.ExecutionServiceWaitRequest\x1a*.aetherium.v1.ExecutionServiceWaitResponse\x12\x63\n\x06Signal\x12+.aetherium.v1.ExecutionServiceSignalRequest\x1a,.aetherium.v1.ExecutionServiceSignalResponse\x12]\n\x04Kill\x12).aetherium.v1.ExecutionServiceKillRequest\x1a*.aetherium.v1.ExecutionServiceKillResponse\x12\x63\n\x06Resize\x12+.aetherium.v1.ExecutionServiceResizeRequest\x1a,.aetherium.v1.ExecutionServiceResizeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,26 +37,68 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_EXECUTIONSPEC_ENVENTRY']._serialized_options = b'8\001'
   _globals['_EXECUTIONSPEC_SECRETENVENTRY']._loaded_options = None
   _globals['_EXECUTIONSPEC_SECRETENVENTRY']._serialized_options = b'8\001'
-  _globals['_EXECUTIONSTATE']._serialized_start=1623
-  _globals['_EXECUTIONSTATE']._serialized_end=1905
-  _globals['_OUTPUTSTREAM']._serialized_start=1907
-  _globals['_OUTPUTSTREAM']._serialized_end=2004
-  _globals['_EXECUTIONSPEC']._serialized_start=81
-  _globals['_EXECUTIONSPEC']._serialized_end=593
-  _globals['_EXECUTIONSPEC_ENVENTRY']._serialized_start=443
-  _globals['_EXECUTIONSPEC_ENVENTRY']._serialized_end=485
-  _globals['_EXECUTIONSPEC_SECRETENVENTRY']._serialized_start=487
-  _globals['_EXECUTIONSPEC_SECRETENVENTRY']._serialized_end=535
-  _globals['_TERMINALSIZE']._serialized_start=595
-  _globals['_TERMINALSIZE']._serialized_end=640
-  _globals['_EXECUTIONLIMITS']._serialized_start=643
-  _globals['_EXECUTIONLIMITS']._serialized_end=854
-  _globals['_EXECUTION']._serialized_start=857
-  _globals['_EXECUTION']._serialized_end=1194
-  _globals['_EXECUTIONRESULT']._serialized_start=1197
-  _globals['_EXECUTIONRESULT']._serialized_end=1461
-  _globals['_RESOURCEUSE']._serialized_start=1463
-  _globals['_RESOURCEUSE']._serialized_end=1531
-  _globals['_OUTPUTCHUNK']._serialized_start=1533
-  _globals['_OUTPUTCHUNK']._serialized_end=1620
+  _globals['_EXECUTIONSTATE']._serialized_start=3440
+  _globals['_EXECUTIONSTATE']._serialized_end=3722
+  _globals['_OUTPUTSTREAM']._serialized_start=3724
+  _globals['_OUTPUTSTREAM']._serialized_end=3821
+  _globals['_EXECUTIONSERVICERUNREQUEST']._serialized_start=109
+  _globals['_EXECUTIONSERVICERUNREQUEST']._serialized_end=207
+  _globals['_EXECUTIONSERVICERUNRESPONSE']._serialized_start=209
+  _globals['_EXECUTIONSERVICERUNRESPONSE']._serialized_end=314
+  _globals['_EXECUTIONSERVICESTARTREQUEST']._serialized_start=316
+  _globals['_EXECUTIONSERVICESTARTREQUEST']._serialized_end=401
+  _globals['_EXECUTIONSERVICESTARTRESPONSE']._serialized_start=403
+  _globals['_EXECUTIONSERVICESTARTRESPONSE']._serialized_end=478
+  _globals['_EXECUTIONSERVICEATTACHREQUEST']._serialized_start=481
+  _globals['_EXECUTIONSERVICEATTACHREQUEST']._serialized_end=731
+  _globals['_EXECUTIONSERVICEATTACHRESPONSE']._serialized_start=734
+  _globals['_EXECUTIONSERVICEATTACHRESPONSE']._serialized_end=939
+  _globals['_EXECUTIONSERVICELISTREQUEST']._serialized_start=941
+  _globals['_EXECUTIONSERVICELISTREQUEST']._serialized_end=1013
+  _globals['_EXECUTIONSERVICELISTRESPONSE']._serialized_start=1015
+  _globals['_EXECUTIONSERVICELISTRESPONSE']._serialized_end=1111
+  _globals['_EXECUTIONSERVICEGETREQUEST']._serialized_start=1113
+  _globals['_EXECUTIONSERVICEGETREQUEST']._serialized_end=1163
+  _globals['_EXECUTIONSERVICEGETRESPONSE']._serialized_start=1165
+  _globals['_EXECUTIONSERVICEGETRESPONSE']._serialized_end=1238
+  _globals['_EXECUTIONSERVICEWAITREQUEST']._serialized_start=1240
+  _globals['_EXECUTIONSERVICEWAITREQUEST']._serialized_end=1291
+  _globals['_EXECUTIONSERVICEWAITRESPONSE']._serialized_start=1293
+  _globals['_EXECUTIONSERVICEWAITRESPONSE']._serialized_end=1367
+  _globals['_EXECUTIONSERVICESIGNALREQUEST']._serialized_start=1369
+  _globals['_EXECUTIONSERVICESIGNALREQUEST']._serialized_end=1438
+  _globals['_EXECUTIONSERVICESIGNALRESPONSE']._serialized_start=1440
+  _globals['_EXECUTIONSERVICESIGNALRESPONSE']._serialized_end=1472
+  _globals['_EXECUTIONSERVICEKILLREQUEST']._serialized_start=1474
+  _globals['_EXECUTIONSERVICEKILLREQUEST']._serialized_end=1525
+  _globals['_EXECUTIONSERVICEKILLRESPONSE']._serialized_start=1527
+  _globals['_EXECUTIONSERVICEKILLRESPONSE']._serialized_end=1557
+  _globals['_EXECUTIONSERVICERESIZEREQUEST']._serialized_start=1559
+  _globals['_EXECUTIONSERVICERESIZEREQUEST']._serialized_end=1654
+  _globals['_EXECUTIONSERVICERESIZERESPONSE']._serialized_start=1656
+  _globals['_EXECUTIONSERVICERESIZERESPONSE']._serialized_end=1688
+  _globals['_ATTACHOPEN']._serialized_start=1691
+  _globals['_ATTACHOPEN']._serialized_end=1825
+  _globals['_ATTACHSTART']._serialized_start=1827
+  _globals['_ATTACHSTART']._serialized_end=1895
+  _globals['_EXECUTIONSPEC']._serialized_start=1898
+  _globals['_EXECUTIONSPEC']._serialized_end=2410
+  _globals['_EXECUTIONSPEC_ENVENTRY']._serialized_start=2260
+  _globals['_EXECUTIONSPEC_ENVENTRY']._serialized_end=2302
+  _globals['_EXECUTIONSPEC_SECRETENVENTRY']._serialized_start=2304
+  _globals['_EXECUTIONSPEC_SECRETENVENTRY']._serialized_end=2352
+  _globals['_TERMINALSIZE']._serialized_start=2412
+  _globals['_TERMINALSIZE']._serialized_end=2457
+  _globals['_EXECUTIONLIMITS']._serialized_start=2460
+  _globals['_EXECUTIONLIMITS']._serialized_end=2671
+  _globals['_EXECUTION']._serialized_start=2674
+  _globals['_EXECUTION']._serialized_end=3011
+  _globals['_EXECUTIONRESULT']._serialized_start=3014
+  _globals['_EXECUTIONRESULT']._serialized_end=3278
+  _globals['_RESOURCEUSE']._serialized_start=3280
+  _globals['_RESOURCEUSE']._serialized_end=3348
+  _globals['_OUTPUTCHUNK']._serialized_start=3350
+  _globals['_OUTPUTCHUNK']._serialized_end=3437
+  _globals['_EXECUTIONSERVICE']._serialized_start=3824
+  _globals['_EXECUTIONSERVICE']._serialized_end=4716
 # @@protoc_insertion_point(module_scope)

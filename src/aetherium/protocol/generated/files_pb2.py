@@ -22,19 +22,70 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import empty_pb2 as google_dot_protobuf_dot_empty__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x65therium/v1/files.proto\x12\x0c\x61\x65therium.v1\"\x96\x01\n\x08\x46ileStat\x12\x0c\n\x04path\x18\x01 \x01(\x0c\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.aetherium.v1.FileKind\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0c\n\x04mode\x18\x04 \x01(\r\x12\x0b\n\x03uid\x18\x05 \x01(\x03\x12\x0b\n\x03gid\x18\x06 \x01(\x03\x12\x10\n\x08mtime_ns\x18\x07 \x01(\x03\x12\x0e\n\x06target\x18\x08 \x01(\x0c\"\'\n\tFileEvent\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c*~\n\x08\x46ileKind\x12\x19\n\x15\x46ILE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ILE_KIND_FILE\x10\x01\x12\x17\n\x13\x46ILE_KIND_DIRECTORY\x10\x02\x12\x15\n\x11\x46ILE_KIND_SYMLINK\x10\x03\x12\x13\n\x0f\x46ILE_KIND_OTHER\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x18\x61\x65therium/v1/files.proto\x12\x0c\x61\x65therium.v1\x1a\x1bgoogle/protobuf/empty.proto\"b\n\x16\x46ileServiceReadRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x0e\n\x06offset\x18\x03 \x01(\x03\x12\x13\n\x06length\x18\x04 \x01(\x03H\x00\x88\x01\x01\x42\t\n\x07_length\"\'\n\x17\x46ileServiceReadResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x81\x01\n\x17\x46ileServiceWriteRequest\x12\'\n\x04open\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.WriteOpenH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12%\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x42\x06\n\x04part\"@\n\x18\x46ileServiceWriteResponse\x12$\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.FileStat\"2\n\x16\x46ileServiceListRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\"@\n\x17\x46ileServiceListResponse\x12%\n\x05\x66iles\x18\x01 \x03(\x0b\x32\x16.aetherium.v1.FileStat\"2\n\x16\x46ileServiceStatRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\"?\n\x17\x46ileServiceStatResponse\x12$\n\x04\x66ile\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.FileStat\"D\n\x16\x46ileServiceMoveRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0e\n\x06source\x18\x02 \x01(\x0c\x12\x0e\n\x06target\x18\x03 \x01(\x0c\"\x19\n\x17\x46ileServiceMoveResponse\"G\n\x18\x46ileServiceRemoveRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x11\n\trecursive\x18\x03 \x01(\x08\"\x1b\n\x19\x46ileServiceRemoveResponse\"\x8d\x01\n\x17\x46ileServiceMkdirRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x14\n\x07parents\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x11\n\x04mode\x18\x04 \x01(\rH\x01\x88\x01\x01\x12\x11\n\x04user\x18\x05 \x01(\tH\x02\x88\x01\x01\x42\n\n\x08_parentsB\x07\n\x05_modeB\x07\n\x05_user\"\x1a\n\x18\x46ileServiceMkdirResponse\"A\n\x17\x46ileServiceChmodRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x0c\n\x04mode\x18\x03 \x01(\r\"\x1a\n\x18\x46ileServiceChmodResponse\"3\n\x17\x46ileServiceWatchRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\"B\n\x18\x46ileServiceWatchResponse\x12&\n\x05\x65vent\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.FileEvent\"Z\n\x1c\x46ileServiceArchiveOutRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x0f\n\x07include\x18\x03 \x03(\t\x12\x0f\n\x07\x65xclude\x18\x04 \x03(\t\"-\n\x1d\x46ileServiceArchiveOutResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\x86\x01\n\x1b\x46ileServiceArchiveInRequest\x12(\n\x04open\x18\x01 \x01(\x0b\x32\x18.aetherium.v1.UnpackOpenH\x00\x12\x0e\n\x04\x64\x61ta\x18\x02 \x01(\x0cH\x00\x12%\n\x03\x65nd\x18\x03 \x01(\x0b\x32\x16.google.protobuf.EmptyH\x00\x42\x06\n\x04part\"\x1e\n\x1c\x46ileServiceArchiveInResponse\"}\n\tWriteOpen\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x11\n\x04mode\x18\x03 \x01(\rH\x00\x88\x01\x01\x12\x11\n\x04user\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06offset\x18\x05 \x01(\x03H\x02\x88\x01\x01\x42\x07\n\x05_modeB\x07\n\x05_userB\t\n\x07_offset\"B\n\nUnpackOpen\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c\x12\x11\n\x04user\x18\x03 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_user\"\x96\x01\n\x08\x46ileStat\x12\x0c\n\x04path\x18\x01 \x01(\x0c\x12$\n\x04kind\x18\x02 \x01(\x0e\x32\x16.aetherium.v1.FileKind\x12\x0c\n\x04size\x18\x03 \x01(\x03\x12\x0c\n\x04mode\x18\x04 \x01(\r\x12\x0b\n\x03uid\x18\x05 \x01(\x03\x12\x0b\n\x03gid\x18\x06 \x01(\x03\x12\x10\n\x08mtime_ns\x18\x07 \x01(\x03\x12\x0e\n\x06target\x18\x08 \x01(\x0c\"\'\n\tFileEvent\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0c\n\x04path\x18\x02 \x01(\x0c*~\n\x08\x46ileKind\x12\x19\n\x15\x46ILE_KIND_UNSPECIFIED\x10\x00\x12\x12\n\x0e\x46ILE_KIND_FILE\x10\x01\x12\x17\n\x13\x46ILE_KIND_DIRECTORY\x10\x02\x12\x15\n\x11\x46ILE_KIND_SYMLINK\x10\x03\x12\x13\n\x0f\x46ILE_KIND_OTHER\x10\x04\x32\xf1\x07\n\x0b\x46ileService\x12U\n\x04Read\x12$.aetherium.v1.FileServiceReadRequest\x1a%.aetherium.v1.FileServiceReadResponse0\x01\x12X\n\x05Write\x12%.aetherium.v1.FileServiceWriteRequest\x1a&.aetherium.v1.FileServiceWriteResponse(\x01\x12S\n\x04List\x12$.aetherium.v1.FileServiceListRequest\x1a%.aetherium.v1.FileServiceListResponse\x12S\n\x04Stat\x12$.aetherium.v1.FileServiceStatRequest\x1a%.aetherium.v1.FileServiceStatResponse\x12S\n\x04Move\x12$.aetherium.v1.FileServiceMoveRequest\x1a%.aetherium.v1.FileServiceMoveResponse\x12Y\n\x06Remove\x12&.aetherium.v1.FileServiceRemoveRequest\x1a\'.aetherium.v1.FileServiceRemoveResponse\x12V\n\x05Mkdir\x12%.aetherium.v1.FileServiceMkdirRequest\x1a&.aetherium.v1.FileServiceMkdirResponse\x12V\n\x05\x43hmod\x12%.aetherium.v1.FileServiceChmodRequest\x1a&.aetherium.v1.FileServiceChmodResponse\x12X\n\x05Watch\x12%.aetherium.v1.FileServiceWatchRequest\x1a&.aetherium.v1.FileServiceWatchResponse0\x01\x12g\n\nArchiveOut\x12*.aetherium.v1.FileServiceArchiveOutRequest\x1a+.aetherium.v1.FileServiceArchiveOutResponse0\x01\x12\x64\n\tArchiveIn\x12).aetherium.v1.FileServiceArchiveInRequest\x1a*.aetherium.v1.FileServiceArchiveInResponse(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.files_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FILEKIND']._serialized_start=236
-  _globals['_FILEKIND']._serialized_end=362
-  _globals['_FILESTAT']._serialized_start=43
-  _globals['_FILESTAT']._serialized_end=193
-  _globals['_FILEEVENT']._serialized_start=195
-  _globals['_FILEEVENT']._serialized_end=234
+  _globals['_FILEKIND']._serialized_start=1929
+  _globals['_FILEKIND']._serialized_end=2055
+  _globals['_FILESERVICEREADREQUEST']._serialized_start=71
+  _globals['_FILESERVICEREADREQUEST']._serialized_end=169
+  _globals['_FILESERVICEREADRESPONSE']._serialized_start=171
+  _globals['_FILESERVICEREADRESPONSE']._serialized_end=210
+  _globals['_FILESERVICEWRITEREQUEST']._serialized_start=213
+  _globals['_FILESERVICEWRITEREQUEST']._serialized_end=342
+  _globals['_FILESERVICEWRITERESPONSE']._serialized_start=344
+  _globals['_FILESERVICEWRITERESPONSE']._serialized_end=408
+  _globals['_FILESERVICELISTREQUEST']._serialized_start=410
+  _globals['_FILESERVICELISTREQUEST']._serialized_end=460
+  _globals['_FILESERVICELISTRESPONSE']._serialized_start=462
+  _globals['_FILESERVICELISTRESPONSE']._serialized_end=526
+  _globals['_FILESERVICESTATREQUEST']._serialized_start=528
+  _globals['_FILESERVICESTATREQUEST']._serialized_end=578
+  _globals['_FILESERVICESTATRESPONSE']._serialized_start=580
+  _globals['_FILESERVICESTATRESPONSE']._serialized_end=643
+  _globals['_FILESERVICEMOVEREQUEST']._serialized_start=645
+  _globals['_FILESERVICEMOVEREQUEST']._serialized_end=713
+  _globals['_FILESERVICEMOVERESPONSE']._serialized_start=715
+  _globals['_FILESERVICEMOVERESPONSE']._serialized_end=740
+  _globals['_FILESERVICEREMOVEREQUEST']._serialized_start=742
+  _globals['_FILESERVICEREMOVEREQUEST']._serialized_end=813
+  _globals['_FILESERVICEREMOVERESPONSE']._serialized_start=815
+  _globals['_FILESERVICEREMOVERESPONSE']._serialized_end=842
+  _globals['_FILESERVICEMKDIRREQUEST']._serialized_start=845
+  _globals['_FILESERVICEMKDIRREQUEST']._serialized_end=986
+  _globals['_FILESERVICEMKDIRRESPONSE']._serialized_start=988
+  _globals['_FILESERVICEMKDIRRESPONSE']._serialized_end=1014
+  _globals['_FILESERVICECHMODREQUEST']._serialized_start=1016
+  _globals['_FILESERVICECHMODREQUEST']._serialized_end=1081
+  _globals['_FILESERVICECHMODRESPONSE']._serialized_start=1083
+  _globals['_FILESERVICECHMODRESPONSE']._serialized_end=1109
+  _globals['_FILESERVICEWATCHREQUEST']._serialized_start=1111
+  _globals['_FILESERVICEWATCHREQUEST']._serialized_end=1162
+  _globals['_FILESERVICEWATCHRESPONSE']._serialized_start=1164
+  _globals['_FILESERVICEWATCHRESPONSE']._serialized_end=1230
+  _globals['_FILESERVICEARCHIVEOUTREQUEST']._serialized_start=1232
+  _globals['_FILESERVICEARCHIVEOUTREQUEST']._serialized_end=1322
+  _globals['_FILESERVICEARCHIVEOUTRESPONSE']._serialized_start=1324
+  _globals['_FILESERVICEARCHIVEOUTRESPONSE']._serialized_end=1369
+  _globals['_FILESERVICEARCHIVEINREQUEST']._serialized_start=1372
+  _globals['_FILESERVICEARCHIVEINREQUEST']._serialized_end=1506
+  _globals['_FILESERVICEARCHIVEINRESPONSE']._serialized_start=1508
+  _globals['_FILESERVICEARCHIVEINRESPONSE']._serialized_end=1538
+  _globals['_WRITEOPEN']._serialized_start=1540
+  _globals['_WRITEOPEN']._serialized_end=1665
+  _globals['_UNPACKOPEN']._serialized_start=1667
+  _globals['_UNPACKOPEN']._serialized_end=1733
+  _globals['_FILESTAT']._serialized_start=1736
+  _globals['_FILESTAT']._serialized_end=1886
+  _globals['_FILEEVENT']._serialized_start=1888
+  _globals['_FILEEVENT']._serialized_end=1927
+  _globals['_FILESERVICE']._serialized_start=2058
+  _globals['_FILESERVICE']._serialized_end=3067
 # @@protoc_insertion_point(module_scope)

@@ -22,19 +22,94 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61\x65therium/v1/vms.proto\x12\x0c\x61\x65therium.v1\"\xa1\x01\n\tVMMetrics\x12\r\n\x05vm_id\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x63pu_s\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x12\n\ndisk_bytes\x18\x06 \x01(\x03\x12)\n\x05guest\x18\x07 \x01(\x0b\x32\x1a.aetherium.v1.GuestMetrics\"\xd9\x01\n\x0cGuestMetrics\x12\x10\n\x08uptime_s\x18\x01 \x01(\x01\x12\x12\n\ncpu_user_s\x18\x02 \x01(\x01\x12\x14\n\x0c\x63pu_system_s\x18\x03 \x01(\x01\x12\x12\n\ncpu_idle_s\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_total\x18\x05 \x01(\x03\x12\x18\n\x10memory_available\x18\x06 \x01(\x03\x12\x12\n\ndisk_total\x18\x07 \x01(\x03\x12\x11\n\tdisk_free\x18\x08 \x01(\x03\x12\x11\n\tprocesses\x18\t \x01(\x03\x12\x0f\n\x07load_1m\x18\n \x01(\x01\"`\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t\x12\x10\n\x08required\x18\x05 \x01(\x08\x12\r\n\x05group\x18\x06 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16\x61\x65therium/v1/vms.proto\x12\x0c\x61\x65therium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"`\n\x16VMServiceCreateRequest\x12\"\n\x04spec\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.VMSpec\x12\x15\n\x08snapshot\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x0b\n\t_snapshot\"7\n\x17VMServiceCreateResponse\x12\x1c\n\x02vm\x18\x01 \x01(\x0b\x32\x10.aetherium.v1.VM\"\"\n\x13VMServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"4\n\x14VMServiceGetResponse\x12\x1c\n\x02vm\x18\x01 \x01(\x0b\x32\x10.aetherium.v1.VM\"\xcb\x01\n\x14VMServiceListRequest\x12%\n\x06states\x18\x01 \x03(\x0e\x32\x15.aetherium.v1.VMState\x12>\n\x06labels\x18\x02 \x03(\x0b\x32..aetherium.v1.VMServiceListRequest.LabelsEntry\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"K\n\x15VMServiceListResponse\x12\x1d\n\x03vms\x18\x01 \x03(\x0b\x32\x10.aetherium.v1.VM\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"%\n\x16VMServiceDeleteRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x19\n\x17VMServiceDeleteResponse\"E\n\x14VMServiceStopRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"5\n\x15VMServiceStopResponse\x12\x1c\n\x02vm\x18\x01 \x01(\x0b\x32\x10.aetherium.v1.VM\"$\n\x15VMServicePauseRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"6\n\x16VMServicePauseResponse\x12\x1c\n\x02vm\x18\x01 \x01(\x0b\x32\x10.aetherium.v1.VM\"%\n\x16VMServiceResumeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"7\n\x17VMServiceResumeResponse\x12\x1c\n\x02vm\x18\x01 \x01(\x0b\x32\x10.aetherium.v1.VM\"C\n\x16VMServiceExtendRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x12\n\x05ttl_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\x08\n\x06_ttl_s\"7\n\x17VMServiceExtendResponse\x12\x1c\n\x02vm\x18\x01 \x01(\x0b\x32\x10.aetherium.v1.VM\"P\n\x14VMServiceForkRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x12\n\x05\x63ount\x18\x02 \x01(\x05H\x00\x88\x01\x01\x12\r\n\x05names\x18\x03 \x03(\tB\x08\n\x06_count\"6\n\x15VMServiceForkResponse\x12\x1d\n\x03vms\x18\x01 \x03(\x0b\x32\x10.aetherium.v1.VM\")\n\x1aVMServiceGetMetricsRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"G\n\x1bVMServiceGetMetricsResponse\x12(\n\x07metrics\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.VMMetrics\"O\n\x1aVMServiceGetConsoleRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x16\n\tmax_bytes\x18\x02 \x01(\x05H\x00\x88\x01\x01\x42\x0c\n\n_max_bytes\"+\n\x1bVMServiceGetConsoleResponse\x12\x0c\n\x04\x64\x61ta\x18\x01 \x01(\x0c\"\'\n\x18VMServiceDiagnoseRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"@\n\x19VMServiceDiagnoseResponse\x12#\n\x06\x63hecks\x18\x01 \x03(\x0b\x32\x13.aetherium.v1.Check\"\x88\x03\n\x02VM\x12\n\n\x02id\x18\x01 \x01(\t\x12\"\n\x04spec\x18\x02 \x01(\x0b\x32\x14.aetherium.v1.VMSpec\x12$\n\x05state\x18\x03 \x01(\x0e\x32\x15.aetherium.v1.VMState\x12\x0e\n\x06\x64river\x18\x04 \x01(\t\x12\x14\n\x0cimage_digest\x18\x05 \x01(\t\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0elast_active_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x0bsnapshot_id\x18\t \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\n \x01(\t\x12\x16\n\tworker_id\x18\x0b \x01(\tH\x01\x88\x01\x01\x12\x12\n\nproject_id\x18\x0c \x01(\tB\x0e\n\x0c_snapshot_idB\x0c\n\n_worker_id\"\xed\x03\n\x06VMSpec\x12\x12\n\x05image\x18\x01 \x01(\tH\x00\x88\x01\x01\x12\x11\n\x04name\x18\x02 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x06\x64river\x18\x03 \x01(\tH\x02\x88\x01\x01\x12*\n\tresources\x18\x04 \x01(\x0b\x32\x17.aetherium.v1.Resources\x12,\n\x07network\x18\x05 \x01(\x0b\x32\x1b.aetherium.v1.NetworkPolicy\x12\x12\n\x05ttl_s\x18\x06 \x01(\x01H\x03\x88\x01\x01\x12\x1b\n\x0eidle_timeout_s\x18\x07 \x01(\x01H\x04\x88\x01\x01\x12\x18\n\x0bidle_action\x18\x08 \x01(\tH\x05\x88\x01\x01\x12\x30\n\x06labels\x18\t \x03(\x0b\x32 .aetherium.v1.VMSpec.LabelsEntry\x12*\n\x03\x65nv\x18\n \x03(\x0b\x32\x1d.aetherium.v1.VMSpec.EnvEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x08\n\x06_imageB\x07\n\x05_nameB\t\n\x07_driverB\x08\n\x06_ttl_sB\x11\n\x0f_idle_timeout_sB\x0e\n\x0c_idle_action\"u\n\tResources\x12\x12\n\x05vcpus\x18\x01 \x01(\x05H\x00\x88\x01\x01\x12\x17\n\nmemory_mib\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x15\n\x08\x64isk_mib\x18\x03 \x01(\x03H\x02\x88\x01\x01\x42\x08\n\x06_vcpusB\r\n\x0b_memory_mibB\x0b\n\t_disk_mib\"G\n\rNetworkPolicy\x12\'\n\x04mode\x18\x01 \x01(\x0e\x32\x19.aetherium.v1.NetworkMode\x12\r\n\x05\x61llow\x18\x02 \x03(\t\"\xa1\x01\n\tVMMetrics\x12\r\n\x05vm_id\x18\x01 \x01(\t\x12\x11\n\tcondition\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\r\n\x05\x63pu_s\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_bytes\x18\x05 \x01(\x03\x12\x12\n\ndisk_bytes\x18\x06 \x01(\x03\x12)\n\x05guest\x18\x07 \x01(\x0b\x32\x1a.aetherium.v1.GuestMetrics\"\xd9\x01\n\x0cGuestMetrics\x12\x10\n\x08uptime_s\x18\x01 \x01(\x01\x12\x12\n\ncpu_user_s\x18\x02 \x01(\x01\x12\x14\n\x0c\x63pu_system_s\x18\x03 \x01(\x01\x12\x12\n\ncpu_idle_s\x18\x04 \x01(\x01\x12\x14\n\x0cmemory_total\x18\x05 \x01(\x03\x12\x18\n\x10memory_available\x18\x06 \x01(\x03\x12\x12\n\ndisk_total\x18\x07 \x01(\x03\x12\x11\n\tdisk_free\x18\x08 \x01(\x03\x12\x11\n\tprocesses\x18\t \x01(\x03\x12\x0f\n\x07load_1m\x18\n \x01(\x01\"`\n\x05\x43heck\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\n\n\x02ok\x18\x02 \x01(\x08\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0c\n\x04hint\x18\x04 \x01(\t\x12\x10\n\x08required\x18\x05 \x01(\x08\x12\r\n\x05group\x18\x06 \x01(\t*u\n\x0bNetworkMode\x12\x1c\n\x18NETWORK_MODE_UNSPECIFIED\x10\x00\x12\x15\n\x11NETWORK_MODE_NONE\x10\x01\x12\x1a\n\x16NETWORK_MODE_ALLOWLIST\x10\x02\x12\x15\n\x11NETWORK_MODE_OPEN\x10\x03*\xa7\x01\n\x07VMState\x12\x18\n\x14VM_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11VM_STATE_CREATING\x10\x01\x12\x14\n\x10VM_STATE_RUNNING\x10\x02\x12\x13\n\x0fVM_STATE_PAUSED\x10\x03\x12\x15\n\x11VM_STATE_STOPPING\x10\x04\x12\x14\n\x10VM_STATE_STOPPED\x10\x05\x12\x13\n\x0fVM_STATE_FAILED\x10\x06\x32\x9f\x08\n\tVMService\x12U\n\x06\x43reate\x12$.aetherium.v1.VMServiceCreateRequest\x1a%.aetherium.v1.VMServiceCreateResponse\x12L\n\x03Get\x12!.aetherium.v1.VMServiceGetRequest\x1a\".aetherium.v1.VMServiceGetResponse\x12O\n\x04List\x12\".aetherium.v1.VMServiceListRequest\x1a#.aetherium.v1.VMServiceListResponse\x12U\n\x06\x44\x65lete\x12$.aetherium.v1.VMServiceDeleteRequest\x1a%.aetherium.v1.VMServiceDeleteResponse\x12O\n\x04Stop\x12\".aetherium.v1.VMServiceStopRequest\x1a#.aetherium.v1.VMServiceStopResponse\x12R\n\x05Pause\x12#.aetherium.v1.VMServicePauseRequest\x1a$.aetherium.v1.VMServicePauseResponse\x12U\n\x06Resume\x12$.aetherium.v1.VMServiceResumeRequest\x1a%.aetherium.v1.VMServiceResumeResponse\x12U\n\x06\x45xtend\x12$.aetherium.v1.VMServiceExtendRequest\x1a%.aetherium.v1.VMServiceExtendResponse\x12O\n\x04\x46ork\x12\".aetherium.v1.VMServiceForkRequest\x1a#.aetherium.v1.VMServiceForkResponse\x12\x61\n\nGetMetrics\x12(.aetherium.v1.VMServiceGetMetricsRequest\x1a).aetherium.v1.VMServiceGetMetricsResponse\x12\x61\n\nGetConsole\x12(.aetherium.v1.VMServiceGetConsoleRequest\x1a).aetherium.v1.VMServiceGetConsoleResponse\x12[\n\x08\x44iagnose\x12&.aetherium.v1.VMServiceDiagnoseRequest\x1a\'.aetherium.v1.VMServiceDiagnoseResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.vms_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_VMMETRICS']._serialized_start=41
-  _globals['_VMMETRICS']._serialized_end=202
-  _globals['_GUESTMETRICS']._serialized_start=205
-  _globals['_GUESTMETRICS']._serialized_end=422
-  _globals['_CHECK']._serialized_start=424
-  _globals['_CHECK']._serialized_end=520
+  _globals['_VMSERVICELISTREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_VMSERVICELISTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_VMSPEC_LABELSENTRY']._loaded_options = None
+  _globals['_VMSPEC_LABELSENTRY']._serialized_options = b'8\001'
+  _globals['_VMSPEC_ENVENTRY']._loaded_options = None
+  _globals['_VMSPEC_ENVENTRY']._serialized_options = b'8\001'
+  _globals['_NETWORKMODE']._serialized_start=3161
+  _globals['_NETWORKMODE']._serialized_end=3278
+  _globals['_VMSTATE']._serialized_start=3281
+  _globals['_VMSTATE']._serialized_end=3448
+  _globals['_VMSERVICECREATEREQUEST']._serialized_start=73
+  _globals['_VMSERVICECREATEREQUEST']._serialized_end=169
+  _globals['_VMSERVICECREATERESPONSE']._serialized_start=171
+  _globals['_VMSERVICECREATERESPONSE']._serialized_end=226
+  _globals['_VMSERVICEGETREQUEST']._serialized_start=228
+  _globals['_VMSERVICEGETREQUEST']._serialized_end=262
+  _globals['_VMSERVICEGETRESPONSE']._serialized_start=264
+  _globals['_VMSERVICEGETRESPONSE']._serialized_end=316
+  _globals['_VMSERVICELISTREQUEST']._serialized_start=319
+  _globals['_VMSERVICELISTREQUEST']._serialized_end=522
+  _globals['_VMSERVICELISTREQUEST_LABELSENTRY']._serialized_start=477
+  _globals['_VMSERVICELISTREQUEST_LABELSENTRY']._serialized_end=522
+  _globals['_VMSERVICELISTRESPONSE']._serialized_start=524
+  _globals['_VMSERVICELISTRESPONSE']._serialized_end=599
+  _globals['_VMSERVICEDELETEREQUEST']._serialized_start=601
+  _globals['_VMSERVICEDELETEREQUEST']._serialized_end=638
+  _globals['_VMSERVICEDELETERESPONSE']._serialized_start=640
+  _globals['_VMSERVICEDELETERESPONSE']._serialized_end=665
+  _globals['_VMSERVICESTOPREQUEST']._serialized_start=667
+  _globals['_VMSERVICESTOPREQUEST']._serialized_end=736
+  _globals['_VMSERVICESTOPRESPONSE']._serialized_start=738
+  _globals['_VMSERVICESTOPRESPONSE']._serialized_end=791
+  _globals['_VMSERVICEPAUSEREQUEST']._serialized_start=793
+  _globals['_VMSERVICEPAUSEREQUEST']._serialized_end=829
+  _globals['_VMSERVICEPAUSERESPONSE']._serialized_start=831
+  _globals['_VMSERVICEPAUSERESPONSE']._serialized_end=885
+  _globals['_VMSERVICERESUMEREQUEST']._serialized_start=887
+  _globals['_VMSERVICERESUMEREQUEST']._serialized_end=924
+  _globals['_VMSERVICERESUMERESPONSE']._serialized_start=926
+  _globals['_VMSERVICERESUMERESPONSE']._serialized_end=981
+  _globals['_VMSERVICEEXTENDREQUEST']._serialized_start=983
+  _globals['_VMSERVICEEXTENDREQUEST']._serialized_end=1050
+  _globals['_VMSERVICEEXTENDRESPONSE']._serialized_start=1052
+  _globals['_VMSERVICEEXTENDRESPONSE']._serialized_end=1107
+  _globals['_VMSERVICEFORKREQUEST']._serialized_start=1109
+  _globals['_VMSERVICEFORKREQUEST']._serialized_end=1189
+  _globals['_VMSERVICEFORKRESPONSE']._serialized_start=1191
+  _globals['_VMSERVICEFORKRESPONSE']._serialized_end=1245
+  _globals['_VMSERVICEGETMETRICSREQUEST']._serialized_start=1247
+  _globals['_VMSERVICEGETMETRICSREQUEST']._serialized_end=1288
+  _globals['_VMSERVICEGETMETRICSRESPONSE']._serialized_start=1290
+  _globals['_VMSERVICEGETMETRICSRESPONSE']._serialized_end=1361
+  _globals['_VMSERVICEGETCONSOLEREQUEST']._serialized_start=1363
+  _globals['_VMSERVICEGETCONSOLEREQUEST']._serialized_end=1442
+  _globals['_VMSERVICEGETCONSOLERESPONSE']._serialized_start=1444
+  _globals['_VMSERVICEGETCONSOLERESPONSE']._serialized_end=1487
+  _globals['_VMSERVICEDIAGNOSEREQUEST']._serialized_start=1489
+  _globals['_VMSERVICEDIAGNOSEREQUEST']._serialized_end=1528
+  _globals['_VMSERVICEDIAGNOSERESPONSE']._serialized_start=1530
+  _globals['_VMSERVICEDIAGNOSERESPONSE']._serialized_end=1594
+  _globals['_VM']._serialized_start=1597
+  _globals['_VM']._serialized_end=1989
+  _globals['_VMSPEC']._serialized_start=1992
+  _globals['_VMSPEC']._serialized_end=2485
+  _globals['_VMSPEC_LABELSENTRY']._serialized_start=477
+  _globals['_VMSPEC_LABELSENTRY']._serialized_end=522
+  _globals['_VMSPEC_ENVENTRY']._serialized_start=2368
+  _globals['_VMSPEC_ENVENTRY']._serialized_end=2410
+  _globals['_RESOURCES']._serialized_start=2487
+  _globals['_RESOURCES']._serialized_end=2604
+  _globals['_NETWORKPOLICY']._serialized_start=2606
+  _globals['_NETWORKPOLICY']._serialized_end=2677
+  _globals['_VMMETRICS']._serialized_start=2680
+  _globals['_VMMETRICS']._serialized_end=2841
+  _globals['_GUESTMETRICS']._serialized_start=2844
+  _globals['_GUESTMETRICS']._serialized_end=3061
+  _globals['_CHECK']._serialized_start=3063
+  _globals['_CHECK']._serialized_end=3159
+  _globals['_VMSERVICE']._serialized_start=3451
+  _globals['_VMSERVICE']._serialized_end=4506
 # @@protoc_insertion_point(module_scope)
