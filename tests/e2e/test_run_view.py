@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import pytest
 
+from aetherium.bootstrap.working import Unrecorded
 from aetherium.domain.executions import ExecutionResult, ExecutionState
 from aetherium.domain.ids import JOB, new_id
 from aetherium.domain.jobs import (
@@ -28,8 +29,9 @@ from aetherium.domain.jobs import (
     StepResult,
     TestSummary,
 )
-from aetherium.gateway.platform import Platform
+from aetherium.gateway.access import Services
 from aetherium.gateway.server import serve_platform
+from aetherium.interfaces.audit import Auditor
 from aetherium.services.job_files import LocalJobFiles
 from tests.e2e.conftest import CLI, DEADLINE_S, fresh_cli
 
@@ -57,7 +59,7 @@ class ScriptedJobs:
     secrets: dict[str, str] = field(default_factory=dict)
     cancelled: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str], idempotency_key: str = "") -> Job:
+    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str], **_: object) -> Job:
         self.secrets = dict(secrets)
         job = Job(new_id(JOB), spec, JobState.RUNNING, _NOW, started_at=_NOW)
         self.jobs[job.id] = job
@@ -78,8 +80,8 @@ class ScriptedJobs:
         found = await LocalJobFiles(self.root).list(ref, "logs/")
         return [StepLog(each.name.removeprefix("logs/"), each.size_bytes) for each in found]
 
-    def read(self, job_id: str, name: str) -> AsyncIterator[bytes]:
-        return LocalJobFiles(self.root).read(job_id, name)
+    def read(self, job_id: str, name: str, *, offset: int = 0) -> AsyncIterator[bytes]:
+        return LocalJobFiles(self.root).read(job_id, name, offset)
 
     async def get(self, ref: str) -> Job:
         return self.jobs[ref]
@@ -87,9 +89,7 @@ class ScriptedJobs:
     async def wait(self, job_id: str) -> Job:
         return self.jobs[job_id]
 
-    async def list(
-        self, *, states: Sequence[JobState] = (), limit: int = 100, before: str = ""
-    ) -> Sequence[Job]:
+    async def list(self, *, states: Sequence[JobState] = (), limit: int = 100, **_: object) -> Sequence[Job]:
         return list(self.jobs.values())[:limit]
 
     async def cancel(self, ref: str) -> Job:
@@ -128,6 +128,8 @@ def _ended(job: Job) -> Job:
 @dataclass(frozen=True)
 class Scripted:
     jobs: ScriptedJobs
+    store: object = None
+    auditor: Auditor = field(default_factory=Unrecorded)
 
 
 @pytest.fixture
@@ -136,7 +138,7 @@ async def scripted(tmp_path: Path) -> AsyncIterator[tuple[CLI, ScriptedJobs]]:
         jobs = ScriptedJobs(tmp_path / "jobs")
         platform: Any = Scripted(jobs)
         socket = cli.data_dir / "run" / "aetherium.sock"
-        async with serve_platform(cast(Platform, platform), socket, grace_s=1.0):
+        async with serve_platform(cast(Services, platform), socket, grace_s=1.0):
             yield cli, jobs
 
 

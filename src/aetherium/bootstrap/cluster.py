@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -13,7 +13,8 @@ from pydantic import SecretStr
 
 from aetherium.bootstrap.parts import Parts, parts, private_directory
 from aetherium.bootstrap.platform import Platform, Shared, open_host
-from aetherium.bootstrap.working import Links, make_orchestrator, sealer, worker_id
+from aetherium.bootstrap.secrets import open_secrets, sealer
+from aetherium.bootstrap.working import Links, Unrecorded, make_orchestrator, worker_id
 from aetherium.bus.redis import open_redis_bus
 from aetherium.domain.errors import InvalidInput, Unavailable
 from aetherium.domain.ids import new_id
@@ -27,6 +28,7 @@ from aetherium.gateway.remote.vms import RemoteVMs
 from aetherium.images.shared import SharedImageStore
 from aetherium.images.store import DiskImageStore
 from aetherium.images.transfer import push
+from aetherium.interfaces.audit import Auditor
 from aetherium.interfaces.clock import SystemClock
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.pool import NoPool
@@ -44,6 +46,8 @@ from aetherium.services.jobs import JobService, Prepare
 from aetherium.services.projects import ProjectService
 from aetherium.services.queues import QueueService
 from aetherium.services.schedules import ScheduleService
+from aetherium.services.secrets.service import SecretService
+from aetherium.services.secrets.uses import SecretUses, TagsOf
 from aetherium.services.shared_images import SharedImageService
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
@@ -59,6 +63,8 @@ class ClusterPlatform:
     """The services of a gateway of a cluster."""
 
     settings: Settings
+    store: Store
+    auditor: Auditor
     vms: RemoteVMs
     executions: RemoteExecutions
     snapshots: RemoteSnapshots
@@ -70,6 +76,7 @@ class ClusterPlatform:
     workers: WorkerService
     projects: ProjectService
     events: EventService
+    secrets: SecretService
     doctor: Doctor
     pools: NoPool
 
@@ -107,9 +114,11 @@ async def _links(settings: Settings, worker: str | None) -> AsyncIterator[Links]
         open_store(database, clock, worker_id=worker) as store,
         open_redis_queue(redis, lease_s=settings.lease_s) as queue,
         open_redis_bus(redis) as bus,
+        open_secrets(settings, store) as secrets,
     ):
         types = TaskTypes()
-        yield Links(store, queue, bus, types, TaskService(store, bus, types, clock), sealer(settings))
+        service = TaskService(store, bus, types, clock)
+        yield Links(store, queue, bus, types, service, sealer(settings), secrets)
 
 
 @asynccontextmanager
@@ -129,7 +138,7 @@ async def open_worker(settings: Settings, adapters: Parts | None = None) -> Asyn
         open_host(settings, used, links, background=True, shared=shared) as platform,
         serve_worker(platform, files, settings.worker_listen or _socket(settings), token) as address,
     ):
-        bound = address
+        bound = settings.worker_advertise or address
         await platform.work.begin()
         try:
             yield platform
@@ -165,10 +174,11 @@ async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlat
     async with _links(settings, None) as links, Channels(token) as channels:
         store = links.store
         maker = VMMaker(store, links.tasks)
+        uses = SecretUses(links.secrets, Unrecorded(), _tags_of(store))
         remote = remote_platform(
-            store, channels, _Addresses(store).find, maker.create, output_mib=settings.output_mib
+            store, channels, _Addresses(store).find, maker.create, uses, output_mib=settings.output_mib
         )
-        yield _platform(settings, used, links, remote, objects)
+        yield _platform(settings, used, links, remote, objects, uses)
 
 
 class _Addresses:
@@ -188,7 +198,12 @@ class _Addresses:
 
 
 def _platform(
-    settings: Settings, used: Parts, links: Links, remote: RemotePlatform, objects: ObjectStore
+    settings: Settings,
+    used: Parts,
+    links: Links,
+    remote: RemotePlatform,
+    objects: ObjectStore,
+    uses: SecretUses,
 ) -> ClusterPlatform:
     images = used.images
 
@@ -201,6 +216,8 @@ def _platform(
 
     return ClusterPlatform(
         settings=settings,
+        store=links.store,
+        auditor=uses.auditor,
         vms=remote.vms,
         executions=remote.executions,
         snapshots=remote.snapshots,
@@ -211,6 +228,7 @@ def _platform(
             links.bus,
             SharedJobFiles(links.store, objects, read_from),
             links.sealer,
+            uses,
             used.clock,
             settings.data_dir / "jobs",
             prepare=_packer(settings, objects),
@@ -221,9 +239,17 @@ def _platform(
         workers=WorkerService(links.store, links.bus),
         projects=ProjectService(links.store, links.bus),
         events=EventService(links.store, links.bus),
+        secrets=SecretService(links.secrets),
         doctor=Doctor(settings, Drivers(used.drivers), images),
         pools=NoPool(),
     )
+
+
+def _tags_of(store: Store) -> TagsOf:
+    async def tags_of(digest: str) -> Sequence[str]:
+        return [tag for tag, found in (await store.images.tags()).items() if found == digest]
+
+    return tags_of
 
 
 def _packer(settings: Settings, objects: ObjectStore) -> Prepare:

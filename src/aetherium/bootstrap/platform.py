@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 from aetherium.bootstrap.parts import Parts, parts, private_directory
-from aetherium.bootstrap.working import Links, make_orchestrator, make_work, sealer
+from aetherium.bootstrap.secrets import open_secrets, sealer
+from aetherium.bootstrap.working import Links, Unrecorded, make_orchestrator, make_work
 from aetherium.bus.memory import open_memory_bus
+from aetherium.interfaces.audit import Auditor
 from aetherium.interfaces.drivers import Inspection
 from aetherium.interfaces.finishing import finish
+from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.store import Store
 from aetherium.orchestrator.orchestrator import Orchestrator
@@ -33,6 +36,8 @@ from aetherium.services.power import Power
 from aetherium.services.projects import ProjectService
 from aetherium.services.queues import QueueService
 from aetherium.services.schedules import ScheduleService
+from aetherium.services.secrets.service import SecretService
+from aetherium.services.secrets.uses import SecretUses, TagsOf
 from aetherium.services.settling import Settler
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.task_types import TaskTypes
@@ -57,6 +62,8 @@ class Platform:
     """The services of one process. `pools` and `reaper` are for those who look after the worker."""
 
     settings: Settings
+    store: Store
+    auditor: Auditor
     vms: VMService
     executions: ExecutionService
     snapshots: SnapshotService
@@ -70,6 +77,7 @@ class Platform:
     workers: WorkerService
     projects: ProjectService
     events: EventService
+    secrets: SecretService
     pools: WarmPools
     reaper: Reaper
     reconciler: Reconciler
@@ -107,10 +115,11 @@ async def open_platform(
         open_store(settings.data_dir / "aetherium.db", used.clock) as store,
         open_memory_queue() as queue,
         open_memory_bus() as bus,
+        open_secrets(settings, store) as secrets,
     ):
         types = TaskTypes()
         service = TaskService(store, bus, types, used.clock)
-        links = Links(store, queue, bus, types, service, sealer(settings))
+        links = Links(store, queue, bus, types, service, sealer(settings), secrets)
         async with open_host(settings, used, links, background=background) as platform:
             yield platform
 
@@ -197,12 +206,13 @@ def _platform(
     settler = Settler(host)
     power = Power(host, launcher, settler)
     vms = VMService(host, launcher, warm, pools, power)
-    executions = ExecutionService(host, vms, settler)
+    uses = SecretUses(links.secrets, Unrecorded(), _tags_of(host.images))
+    executions = ExecutionService(host, vms, settler, uses)
     snapshots = SnapshotService(host, vms, power)
     root = settings.data_dir / "jobs"
     objects = None if shared is None else shared.objects
     runner = VMJobRunner(
-        vms, executions, host.images, settings, host.clock, host.owner, used.guest_scratch, objects
+        vms, executions, host.images, settings, host.clock, host.owner, used.guest_scratch, uses, objects
     )
     work = make_work(
         host,
@@ -218,6 +228,8 @@ def _platform(
     files = LocalJobFiles(root)
     return Platform(
         settings=settings,
+        store=links.store,
+        auditor=uses.auditor,
         vms=vms,
         executions=executions,
         snapshots=snapshots,
@@ -228,6 +240,7 @@ def _platform(
             links.bus,
             files,
             links.sealer,
+            uses,
             host.clock,
             root,
             own=work if private else None,
@@ -240,12 +253,20 @@ def _platform(
         workers=WorkerService(links.store, links.bus),
         projects=ProjectService(links.store, links.bus),
         events=EventService(links.store, links.bus),
+        secrets=SecretService(links.secrets),
         pools=pools,
         reaper=Reaper(host, power, settler),
         reconciler=Reconciler(host, owners, power, snapshots, warm),
         work=work,
         orchestrator=make_orchestrator(settings, links, host.owner, files),
     )
+
+
+def _tags_of(images: ImageStore) -> TagsOf:
+    async def tags_of(digest: str) -> Sequence[str]:
+        return (await images.get(digest)).tags
+
+    return tags_of
 
 
 def _publisher(objects: ObjectStore) -> Publish:

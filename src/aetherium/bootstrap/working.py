@@ -9,12 +9,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aetherium import __version__
+from aetherium.domain.audit import AuditEvent
 from aetherium.domain.ids import WORKER, is_id, new_id
 from aetherium.domain.workers import Capacity, WorkerInfo
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.handlers import Handler
 from aetherium.interfaces.jobs import JobFiles
 from aetherium.interfaces.queue import TaskQueue
+from aetherium.interfaces.secrets import SecretProvider
 from aetherium.interfaces.store import Store
 from aetherium.orchestrator.dispatcher import Dispatcher, lane_of
 from aetherium.orchestrator.orchestrator import Orchestrator
@@ -22,7 +24,7 @@ from aetherium.orchestrator.placement import Strategy
 from aetherium.orchestrator.retention import Retention
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host
-from aetherium.services.sealing import Sealer, local_key
+from aetherium.services.sealing import Sealer
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
 from aetherium.services.vms import VMService
@@ -47,13 +49,17 @@ class Links:
     types: TaskTypes
     tasks: TaskService
     sealer: Sealer
+    secrets: SecretProvider
 
 
-def sealer(settings: Settings) -> Sealer:
-    """With the installation's master key, or one that the data directory keeps for itself."""
-    if settings.master_key is not None:
-        return Sealer(settings.master_key.get_secret_value())
-    return Sealer(local_key(settings.data_dir / "master.key"))
+class Unrecorded:
+    """For what keeps no audit log."""
+
+    async def record(self, event: AuditEvent) -> None:
+        return
+
+    def note(self, event: AuditEvent) -> None:
+        return
 
 
 def worker_id(data_dir: Path) -> str:

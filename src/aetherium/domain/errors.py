@@ -122,7 +122,11 @@ class RateLimited(LimitExceeded):
 
     def __init__(self, message: str, *, retry_after_s: float, hint: str = "", **details: Any) -> None:
         super().__init__(message, hint=hint, retry_after_s=retry_after_s, **details)
-        self.retry_after_s = retry_after_s
+
+    @property
+    def retry_after_s(self) -> float:
+        """Seconds until it is worth another try."""
+        return float(self.details.get("retry_after_s", 1.0))
 
 
 class Unauthenticated(AetheriumError):

@@ -11,7 +11,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from aetherium import __version__
 from aetherium.domain.errors import Unavailable
 from aetherium.gateway import problems
-from aetherium.gateway.platform import Platform
+from aetherium.gateway.access import Known, Services
 from aetherium.gateway.rest import (
     dead_letters,
     events,
@@ -55,8 +55,8 @@ value per line; an error after the first line comes as a last line `{"error": �
 `{"text": …}` where they are UTF-8 and `{"base64": …}` otherwise."""
 
 
-def create_app(platform: Platform, drain: Drain | None = None) -> FastAPI:
-    """The application over `platform`; `drain` ends its streams at shutdown."""
+def create_app(services: Services, drain: Drain | None = None) -> FastAPI:
+    """The application over `services`; `drain` ends its streams at shutdown."""
     app = FastAPI(
         title="Aetherium",
         version=__version__,
@@ -64,7 +64,8 @@ def create_app(platform: Platform, drain: Drain | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redirect_slashes=False,
     )
-    app.state.platform = platform
+    app.state.services = services
+    app.state.known = Known()
     app.state.drain = drain or Drain()
     problems.install(app)
     app.include_router(health.router)

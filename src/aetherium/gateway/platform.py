@@ -1,72 +1,35 @@
-"""What the gateway stands on: the services, as `bootstrap.Platform` brings them."""
+"""What a request stands on: the services, as its caller has them."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Protocol, cast
+from typing import Annotated, cast
 
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
+from aetherium.domain.identity import LOCAL, Caller
+from aetherium.gateway.access import Known, Platform, Services
 from aetherium.gateway.streams import Drain
 
-if TYPE_CHECKING:
-    from aetherium.gateway.remote.executions import RemoteExecutions
-    from aetherium.gateway.remote.snapshots import RemoteSnapshots
-    from aetherium.gateway.remote.vms import RemoteVMs
-    from aetherium.interfaces.pool import VMPool
-    from aetherium.services.doctor import Doctor
-    from aetherium.services.events import EventService
-    from aetherium.services.executions import ExecutionService
-    from aetherium.services.images import ImageService
-    from aetherium.services.jobs import JobService
-    from aetherium.services.projects import ProjectService
-    from aetherium.services.queues import QueueService
-    from aetherium.services.schedules import ScheduleService
-    from aetherium.services.shared_images import SharedImageService
-    from aetherium.services.snapshots import SnapshotService
-    from aetherium.services.tasks import TaskService
-    from aetherium.services.vms import VMService
-    from aetherium.services.workers import WorkerService
+
+# All of these are coroutines: FastAPI gives what is not to a thread.
+async def _services(connection: HTTPConnection) -> Services:
+    return cast(Services, connection.app.state.services)
 
 
-class Platform(Protocol):
-    """The services of one process."""
-
-    @property
-    def vms(self) -> VMService | RemoteVMs: ...
-    @property
-    def executions(self) -> ExecutionService | RemoteExecutions: ...
-    @property
-    def snapshots(self) -> SnapshotService | RemoteSnapshots: ...
-    @property
-    def images(self) -> ImageService | SharedImageService: ...
-    @property
-    def jobs(self) -> JobService: ...
-    @property
-    def tasks(self) -> TaskService: ...
-    @property
-    def schedules(self) -> ScheduleService: ...
-    @property
-    def queues(self) -> QueueService: ...
-    @property
-    def workers(self) -> WorkerService: ...
-    @property
-    def projects(self) -> ProjectService: ...
-    @property
-    def events(self) -> EventService: ...
-    @property
-    def doctor(self) -> Doctor: ...
-    @property
-    def pools(self) -> VMPool: ...
+async def _platform(connection: HTTPConnection) -> Platform:
+    state = connection.app.state
+    caller = cast(Caller, connection.scope.get("state", {}).get("caller", LOCAL))
+    return Platform(cast(Services, state.services), caller, cast(Known, state.known))
 
 
-def _platform(connection: HTTPConnection) -> Platform:
-    return cast(Platform, connection.app.state.platform)
-
-
-def _drain(connection: HTTPConnection) -> Drain:
+async def _drain(connection: HTTPConnection) -> Drain:
     return cast(Drain, connection.app.state.drain)
 
 
 PlatformDep = Annotated[Platform, Depends(_platform)]
+# For what is said of the process to everybody.
+ServicesDep = Annotated[Services, Depends(_services)]
 DrainDep = Annotated[Drain, Depends(_drain)]
+
+__all__ = ["DrainDep", "Platform", "PlatformDep", "Services", "ServicesDep"]

@@ -22,8 +22,8 @@ from typing import Any, TextIO
 import uvicorn
 
 from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
+from aetherium.gateway.access import Services
 from aetherium.gateway.app import create_app
-from aetherium.gateway.platform import Platform
 from aetherium.gateway.streams import Drain
 
 # The kernel's sockaddr_un takes 108 bytes with the final NUL.
@@ -201,8 +201,8 @@ async def serving(app: Any, path: Path, drain: Drain, *, grace_s: float) -> Asyn
 
 
 @asynccontextmanager
-async def serve_platform(platform: Platform, path: Path, *, grace_s: float) -> AsyncIterator[None]:
+async def serve_platform(services: Services, path: Path, *, grace_s: float) -> AsyncIterator[None]:
     """Serve a platform's API at `path` during the block; see `serving`."""
     drain = Drain()
-    async with serving(create_app(platform, drain), path, drain, grace_s=grace_s):
+    async with serving(create_app(services, drain), path, drain, grace_s=grace_s):
         yield

@@ -13,3 +13,8 @@ class Auditor(Protocol):
     async def record(self, event: AuditEvent) -> None:
         """It is durable when this returns. Raises Unavailable; what was to be done must not be done then."""
         ...
+
+    def note(self, event: AuditEvent) -> None:
+        """Record it soon, and in any case before the log is closed: how something ended whose beginning was
+        recorded."""
+        ...

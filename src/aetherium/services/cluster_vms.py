@@ -51,7 +51,7 @@ class VMMaker:
         await admit_vms(self._store, project, [spec])
         demand = Demand()
         if snapshot is not None:
-            found = await self._store.snapshots.find(snapshot)
+            found = await self._store.of_project(project).snapshots.find(snapshot)
             snapshot, demand = found.id, replace(demand, worker_id=found.worker_id)
         payload = self._tasks.types.values(CreateVM(spec, snapshot))
         task = await self._tasks.submit(

@@ -25,6 +25,10 @@ class EventService:
         self._store = store
         self._bus = bus
 
+    def of_project(self, project_id: str) -> EventService:
+        """The events of one project."""
+        return EventService(self._store.of_project(project_id), self._bus)
+
     async def list(
         self, *, after: int = 0, limit: int = _PAGE, types: Collection[str] = ()
     ) -> Sequence[Event]:

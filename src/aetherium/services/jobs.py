@@ -29,6 +29,7 @@ from aetherium.interfaces.store import Store
 from aetherium.interfaces.task_store import NewTask
 from aetherium.services.job_journal import EVENTS, FINISHED, finished, parse_events
 from aetherium.services.sealing import Sealer
+from aetherium.services.secrets.uses import SecretUses
 from aetherium.services.task_types import JOB_RUN
 from aetherium.services.tasks import TaskService
 
@@ -78,6 +79,7 @@ class JobService:
         bus: EventBus,
         files: JobFiles,
         sealer: Sealer,
+        uses: SecretUses,
         clock: Clock,
         root: Path,
         *,
@@ -89,6 +91,7 @@ class JobService:
         self._bus = bus
         self._files = files
         self._sealer = sealer
+        self._uses = uses
         self._clock = clock
         self._root = root
         self._prepare = prepare
@@ -105,12 +108,15 @@ class JobService:
         """Record a job; it is durable when this returns, and begins as soon as a worker has room.
 
         Args:
-            secrets: the values; they are kept sealed until the job has ended.
+            secrets: values; they are kept sealed until the job has ended. Those that the job asks for and
+                that are not here are the stored ones.
 
-        Raises InvalidInput when a secret is missing or is not asked for; LimitExceeded (quota).
+        Raises InvalidInput when one is given that is not asked for, NotFound when one is neither given nor
+        stored, LimitExceeded (quota).
         """
         _check(spec)
-        values = _checked_secrets(spec, secrets or {})
+        values = _asked_for(spec, secrets or {})
+        await self._uses.expect(project, set(spec.secret_names) - values.keys(), spec.name)
         job = Job(new_id(JOB), spec, JobState.PENDING, self._clock.now())
         worker = None if self._own is None else await self._own.begin()
         new = self._tasks.prepare(
@@ -130,10 +136,16 @@ class JobService:
         return await self._store.jobs.find(ref)
 
     async def list(
-        self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
+        self,
+        *,
+        states: Collection[JobState] = (),
+        limit: int | None = None,
+        before: str = "",
+        project: str | None = None,
     ) -> Sequence[Job]:
-        """Newest first."""
-        return await self._store.jobs.list(states=states, limit=limit, before=before)
+        """Newest first; of one project or of all."""
+        store = self._store if project is None else self._store.of_project(project)
+        return await store.jobs.list(states=states, limit=limit, before=before)
 
     async def cancel(self, ref: str) -> Job:
         """Ask it to end; its last event says when it has. Of a job that has ended nothing changes."""
@@ -287,15 +299,8 @@ def _check(spec: JobSpec) -> None:
     VMSpec(labels=spec.labels)  # refuses labels that no VM can have
 
 
-def _checked_secrets(spec: JobSpec, secrets: Mapping[str, str]) -> Mapping[str, str]:
-    wanted = {*spec.secrets, *(name for step in spec.steps for name in step.secrets or ())}
-    missing, unknown = sorted(wanted - secrets.keys()), sorted(secrets.keys() - wanted)
-    if missing:
-        raise InvalidInput(
-            f"The job needs the secret {missing[0]!r}, which was not given.",
-            hint=f"Give it: --secret {missing[0]}",
-            field="secrets",
-        )
+def _asked_for(spec: JobSpec, secrets: Mapping[str, str]) -> Mapping[str, str]:
+    unknown = sorted(secrets.keys() - set(spec.secret_names))
     if unknown:
         raise InvalidInput(
             f"The secret {unknown[0]!r} was given, but no step asks for it.",

@@ -110,12 +110,22 @@ class VMService:
         """Raises NotFound."""
         return await self._host.store.vms.find(ref)
 
+    async def id_in(self, project: str, ref: str) -> str:
+        """The id of a VM of a project. Raises NotFound."""
+        return (await self._host.store.of_project(project).vms.find(ref)).id
+
     async def list(
-        self, *, states: Collection[VMState] = (), labels: Mapping[str, str] | None = None
+        self,
+        *,
+        states: Collection[VMState] = (),
+        labels: Mapping[str, str] | None = None,
+        project: str | None = None,
     ) -> Sequence[VM]:
-        """Newest first. VMs that wait in a pool are left out, unless their label is asked for."""
+        """Newest first; of one project or of all. VMs that wait in a pool are left out, unless their label is
+        asked for."""
         wanted = labels or {}
-        found = await self._host.store.vms.list(states=states, labels=wanted)
+        store = self._host.store if project is None else self._host.store.of_project(project)
+        found = await store.vms.list(states=states, labels=wanted)
         hidden = HIDDEN_LABELS - wanted.keys()
         return [vm for vm in found if not hidden & vm.spec.labels.keys()]
 
@@ -327,7 +337,7 @@ class VMService:
         return None
 
     async def _from_snapshot(self, spec: VMSpec, ref: str, project: str, owner: str | None) -> VM:
-        snapshot = await self._host.store.snapshots.find(ref)
+        snapshot = await self._host.store.of_project(project).snapshots.find(ref)
         if snapshot.state is not SnapshotState.READY:
             raise Conflict(f"The snapshot {snapshot.id} is {snapshot.state}.", hint="Use one that is ready.")
         fitted = replace(

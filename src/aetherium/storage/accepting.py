@@ -105,7 +105,7 @@ async def _block(
     if not wanted:
         return []
     query = (
-        sa.select(tasks.c.id, tasks.c.state, tasks.c.ok)
+        sa.select(tasks.c.id, tasks.c.project_id, tasks.c.state, tasks.c.ok)
         .where(tasks.c.id.in_(wanted - rows.keys()))
         .with_for_update(read=True)  # so that none of them ends unnoticed meanwhile
     )
@@ -115,7 +115,7 @@ async def _block(
     links = []
     for new in fresh:
         for after in dict.fromkeys(new.spec.after):
-            if after not in found:
+            if after not in found or found[after]["project_id"] != new.project_id:
                 raise NotFound("task", after, hint="A task can wait for those that were accepted before it.")
             _wait_for(rows[new.id], found[after])
             links.append({"task_id": new.id, "after_id": after})

@@ -10,8 +10,8 @@ from typing import Any, cast
 import pytest
 
 from aetherium.cli import app as tree
+from aetherium.gateway.access import Services
 from aetherium.gateway.app import create_app
-from aetherium.gateway.platform import Platform
 
 DOCS = Path(__file__).parents[3] / "docs"
 
@@ -26,7 +26,7 @@ def test_every_command_is_described() -> None:
 
 def test_every_endpoint_is_described() -> None:
     page = (DOCS / "api.md").read_text(encoding="utf-8")
-    paths = create_app(cast(Platform, object())).openapi()["paths"]
+    paths = create_app(cast(Services, object())).openapi()["paths"]
     for path, methods in paths.items():
         for method in methods:
             assert f"`{method.upper()} {path}`" in page, (method, path)

@@ -60,11 +60,17 @@ class RemoteVMs:
         return await self._store.vms.find(ref)
 
     async def list(
-        self, *, states: Collection[VMState] = (), labels: Mapping[str, str] | None = None
+        self,
+        *,
+        states: Collection[VMState] = (),
+        labels: Mapping[str, str] | None = None,
+        project: str | None = None,
     ) -> Sequence[VM]:
-        """Newest first. VMs that wait in a pool are left out, unless their label is asked for."""
+        """Newest first; of one project or of all. VMs that wait in a pool are left out, unless their label is
+        asked for."""
         wanted = labels or {}
-        found = await self._store.vms.list(states=states, labels=wanted)
+        store = self._store if project is None else self._store.of_project(project)
+        found = await store.vms.list(states=states, labels=wanted)
         hidden = HIDDEN_LABELS - wanted.keys()
         return [vm for vm in found if not hidden & vm.spec.labels.keys()]
 

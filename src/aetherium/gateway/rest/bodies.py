@@ -12,7 +12,7 @@ from fastapi import Body, Query
 from aetherium.domain.executions import ExecutionSpec, TerminalSize
 from aetherium.domain.images import ImageRecipe
 from aetherium.domain.jobs import JobSpec
-from aetherium.domain.projects import DEFAULT_PROJECT, Quota
+from aetherium.domain.projects import Quota
 from aetherium.domain.schedules import ScheduleSpec
 from aetherium.domain.tasks import TaskSpec, TypeLimit
 from aetherium.domain.vms import VMSpec
@@ -141,7 +141,7 @@ class TaskSubmit:
     """A task, and the project (id or name) that it belongs to."""
 
     spec: TaskSpec
-    project: str = DEFAULT_PROJECT
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,7 +149,7 @@ class TaskBatch:
     """Several tasks of one project: all are accepted, or none."""
 
     specs: tuple[TaskSpec, ...]
-    project: str = DEFAULT_PROJECT
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +178,7 @@ class ScheduleCreate:
 
     name: str
     spec: ScheduleSpec
-    project: str = DEFAULT_PROJECT
+    project: str = ""
 
 
 @dataclass(frozen=True, slots=True)

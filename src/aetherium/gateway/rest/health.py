@@ -10,7 +10,7 @@ from starlette.responses import JSONResponse, Response
 from aetherium import __version__
 from aetherium.domain.checks import Check
 from aetherium.gateway import wire
-from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.platform import DrainDep, PlatformDep, ServicesDep
 
 router = APIRouter(tags=["health"])
 
@@ -22,15 +22,15 @@ async def healthz() -> dict[str, object]:
 
 
 @router.get("/readyz")
-async def readyz(drain: DrainDep, platform: PlatformDep) -> Response:
+async def readyz(drain: DrainDep, services: ServicesDep) -> Response:
     """It takes requests; 503 while it shuts down. `pools` says how many VMs wait and how many should."""
     if drain.draining:
         return JSONResponse({"status": "draining"}, status_code=503)
-    level = wire.dump(platform.pools.level())
+    level = wire.dump(services.pools.level())
     return JSONResponse({"status": "ready", "version": __version__, "pools": level})
 
 
 @router.get("/v1/doctor", response_model=list[Check])
 async def doctor(platform: PlatformDep) -> Response:
     """What works on this host, what does not, and what to do about it."""
-    return JSONResponse(wire.dump(await platform.doctor.examine()))
+    return JSONResponse(wire.dump(await platform.cluster.examine()))

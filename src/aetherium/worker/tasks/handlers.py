@@ -56,14 +56,18 @@ class VMHandlers:
     async def delete(self, attempt: Attempt) -> TaskResult:
         """Delete a VM; one that is gone already is what was wanted."""
         try:
-            await self._vms.delete(attempt.payload.vm_id)
+            await self._vms.delete(await self._own(attempt))
         except NotFound:
             return TaskResult({"deleted": False})
         return TaskResult({"deleted": True})
 
+    async def _own(self, attempt: Attempt) -> str:
+        """The id of the VM that a task means, which has to be its project's. Raises NotFound."""
+        return await self._vms.id_in(attempt.task.project_id, attempt.payload.vm_id)
+
     async def run(self, attempt: Attempt) -> TaskResult:
         """Run a command to its end."""
-        execution, out, err = await self._executions.run(attempt.payload.vm_id, attempt.payload.spec)
+        execution, out, err = await self._executions.run(await self._own(attempt), attempt.payload.spec)
         result = execution.result
         return TaskResult(
             {

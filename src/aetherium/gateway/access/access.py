@@ -1,0 +1,197 @@
+"""What one caller may reach: ids of its project's things, and a line in the audit log for what it changes.
+
+A change is recorded before it is made, so that none is made without a record; how it ended follows.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+from aetherium.domain.audit import AuditEvent
+from aetherium.domain.errors import AetheriumError, Forbidden, InvalidInput
+from aetherium.domain.identity import Caller
+from aetherium.domain.ids import EXECUTION, JOB, SCHEDULE, SNAPSHOT, TASK, VM, is_id
+from aetherium.domain.projects import DEFAULT_PROJECT
+from aetherium.interfaces.audit import Auditor
+from aetherium.interfaces.store import Store
+
+# The outcome of an entry for what is about to be done.
+BEGUN = "begun"
+# Labels that mean something to the platform.
+RESERVED = "aetherium."
+
+
+class Known:
+    """Whose things are, by id: they never change their project.
+
+    Args:
+        most: how many are remembered.
+    """
+
+    def __init__(self, most: int = 10_000) -> None:
+        self._most = most
+        self._projects: OrderedDict[str, str] = OrderedDict()
+
+    def project_of(self, id_: str) -> str | None:
+        """None: not known."""
+        return self._projects.get(id_)
+
+    def note(self, id_: str, project_id: str) -> None:
+        """Remember it; the oldest are forgotten."""
+        self._projects[id_] = project_id
+        if len(self._projects) > self._most:
+            self._projects.popitem(last=False)
+
+
+@dataclass(slots=True)
+class Doing:
+    """What is being done, for the audit log.
+
+    Attributes:
+        resource: the id, once it is known.
+    """
+
+    resource: str
+    data: dict[str, object] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Access:
+    """One caller's.
+
+    Args:
+        everything: the store without regard to projects.
+        within: what all that is done lies in, for the audit log.
+    """
+
+    caller: Caller
+    everything: Store
+    auditor: Auditor
+    known: Known
+    within: str = ""
+
+    @property
+    def project(self) -> str:
+        """The project of what the caller makes."""
+        return self.caller.project_id or DEFAULT_PROJECT
+
+    @property
+    def store(self) -> Store:
+        """As the caller sees it."""
+        one = self.caller.project_id
+        return self.everything if one is None else self.everything.of_project(one)
+
+    @property
+    def local(self) -> bool:
+        """Whether it comes over the Unix socket, from who owns this host's files anyway."""
+        return self.caller.subject == "local"
+
+    def choose(self, project_id: str) -> str:
+        """The project that a request names; empty: the caller's."""
+        return project_id or self.project
+
+    async def vm(self, ref: str) -> str:
+        """The id of one of the caller's VMs. Raises NotFound."""
+        if self._surely_own(ref, VM):
+            return ref
+        return self._noted((await self.store.vms.find(ref)).id)
+
+    async def snapshot(self, ref: str) -> str:
+        """As `vm`."""
+        if self._surely_own(ref, SNAPSHOT):
+            return ref
+        return self._noted((await self.store.snapshots.find(ref)).id)
+
+    async def job(self, ref: str) -> str:
+        """As `vm`."""
+        if self._surely_own(ref, JOB):
+            return ref
+        return self._noted((await self.store.jobs.find(ref)).id)
+
+    async def task(self, ref: str) -> str:
+        """As `vm`."""
+        if self._surely_own(ref, TASK):
+            return ref
+        return self._noted((await self.store.tasks.find(ref)).id)
+
+    async def schedule(self, ref: str) -> str:
+        """As `vm`."""
+        if self._surely_own(ref, SCHEDULE):
+            return ref
+        return self._noted((await self.store.schedules.find(ref)).id)
+
+    async def execution(self, execution_id: str) -> str:
+        """The id of an execution in one of the caller's VMs. Raises NotFound."""
+        if self._surely_own(execution_id, EXECUTION):
+            return execution_id
+        return self._noted((await self.store.executions.get(execution_id)).id)
+
+    def note(self, id_: str) -> None:
+        """What was made for the caller is its own, also before its row can be read."""
+        self._noted(id_)
+
+    @asynccontextmanager
+    async def doing(self, permission: str, action: str = "", resource: str = "") -> AsyncIterator[Doing]:
+        """A block that needs a permission; with an `action` it is recorded. Raises Forbidden."""
+        what = Doing(f"{self.within}{resource}")
+        try:
+            self.caller.require(permission)
+        except Forbidden as error:
+            if action:
+                self.auditor.note(self._event(action, what, error.code))
+            raise
+        if not action:
+            yield what
+            return
+        await self.auditor.record(self._event(action, what, BEGUN))
+        try:
+            yield what
+        except BaseException as error:
+            self.auditor.note(self._event(action, what, _outcome(error)))
+            raise
+        self.auditor.note(self._event(action, what, "ok"))
+
+    def _surely_own(self, ref: str, prefix: str) -> bool:
+        if not is_id(ref, prefix):
+            return False
+        one = self.caller.project_id
+        return one is None or self.known.project_of(ref) == one
+
+    def _noted(self, id_: str) -> str:
+        if self.caller.project_id is not None:
+            self.known.note(id_, self.caller.project_id)
+        return id_
+
+    def _event(self, action: str, what: Doing, outcome: str) -> AuditEvent:
+        caller = self.caller
+        return AuditEvent(
+            actor=caller.subject,
+            action=action,
+            resource=what.resource,
+            outcome=outcome,
+            project_id=caller.project_id,
+            address=caller.address,
+            request_id=caller.request_id,
+            data=what.data,
+        )
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, AetheriumError):
+        return error.code
+    return "cancelled" if isinstance(error, asyncio.CancelledError) else "internal"
+
+
+def refuse_reserved(labels: Mapping[str, str]) -> None:
+    """Raises InvalidInput for labels by which the platform knows its own VMs."""
+    for key in labels:
+        if key.startswith(RESERVED):
+            raise InvalidInput(
+                f"The label {key!r} is the platform's own.",
+                hint=f"Use one that does not begin with {RESERVED!r}.",
+                field="labels",
+            )
