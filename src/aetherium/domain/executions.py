@@ -19,6 +19,7 @@ from enum import StrEnum
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.lifecycle import Lifecycle
+from aetherium.domain.secrets import check_name
 
 
 class ExecutionState(StrEnum):
@@ -110,6 +111,7 @@ class ExecutionSpec:
     stdin: bool = False
     limits: ExecutionLimits = field(default_factory=ExecutionLimits)
     output_limit: int = 1 << 20
+    secret_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.argv or not self.argv[0]:
@@ -122,6 +124,8 @@ class ExecutionSpec:
                     f"The environment variable {key!r} cannot be set.",
                     hint="Names must not be empty or hold '=', and nothing may hold a NUL byte.",
                 )
+        for name in self.secret_names:
+            check_name(name)
         if self.timeout_s is not None and self.timeout_s <= 0:
             raise InvalidInput(f"timeout_s is {self.timeout_s}.", hint="Give seconds above 0.")
 

@@ -194,7 +194,8 @@ class JobSpec:
     """What to do.
 
     Args:
-        secrets: names of the secrets that steps see as environment variables; values come separately.
+        secrets: names of the secrets that steps see as environment variables; values come separately, or
+            are stored ones.
         workdir: where the source goes in the guest, and the steps' working directory.
         reports: globs of JUnit XML files.
         patch: bring back the changes against the checked-out commit.
@@ -235,6 +236,11 @@ class JobSpec:
                 raise InvalidInput(
                     f"Two {kind} have the name {twice[0]!r}.", hint="Give each its own.", field=kind
                 )
+
+    @property
+    def secret_names(self) -> tuple[str, ...]:
+        """Of all secrets that any step asks for."""
+        return tuple(sorted({*self.secrets, *(name for step in self.steps for name in step.secrets or ())}))
 
 
 class StepOutcome(StrEnum):

@@ -19,6 +19,7 @@ _NAME = re.compile(r"[A-Z_][A-Z0-9_]{0,62}")
 # A key or certificate fits many times; the kernel takes 128 KiB for one variable.
 LARGEST = 64 * 1024
 _LONGEST_TARGET = 200
+_DIGEST = "sha256:"
 
 
 class SecretScope(StrEnum):
@@ -111,17 +112,15 @@ class Place:
     images: frozenset[str] = frozenset()
     job: str = ""
 
-    def fits(self, scope: SecretScope, target: str) -> bool:
-        """Whether a secret of that scope may be used here."""
-        if scope is SecretScope.JOB:
-            return target == self.job != ""
-        return scope is SecretScope.PROJECT or target in self.images
-
     def targets(self) -> list[tuple[SecretScope, str]]:
-        """Scopes and targets that fit, the narrowest first."""
-        jobs = [(SecretScope.JOB, self.job)] if self.job else []
-        images = [(SecretScope.IMAGE, image) for image in sorted(self.images)]
-        return [*jobs, *images, (SecretScope.PROJECT, "")]
+        """Scopes and targets of the secrets that may be used here, the narrowest first."""
+        images = sorted(self.images, key=lambda image: (not image.startswith(_DIGEST), image))
+        of_job = [(SecretScope.JOB, self.job)] if self.job else []
+        return [
+            *of_job,
+            *((SecretScope.IMAGE, image) for image in images),
+            (SecretScope.PROJECT, ""),
+        ]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -16,6 +16,10 @@ class JobJournal(Protocol):
     @property
     def directory(self) -> Path:
         """The job's directory on this host."""
+        ...
+
+    def mask(self, values: Iterable[str]) -> None:
+        """Mask these values too, from now on, in whatever is emitted; output comes masked."""
         ...
 
     def emit(self, kind: str, **data: object) -> None:

@@ -34,6 +34,7 @@ from aetherium.interfaces.guest import Attachment, Guest
 from aetherium.services.host import Host
 from aetherium.services.masking import masked, patterns
 from aetherium.services.recording import RecordedAttachment
+from aetherium.services.secrets.uses import SYSTEM, SecretUses
 from aetherium.services.settling import Settler, result_of
 from aetherium.services.vms import VMService
 
@@ -45,21 +46,29 @@ _SECRETS_KEPT = 4096
 
 
 class ExecutionService:
-    """See the methods. `vm` is an id, a name or a unique prefix of an id.
+    """See the methods. `vm` is an id, a name or a unique prefix of an id; `by` the subject of the caller, for
+    the record of which secrets were given to whom.
 
     Whoever may have to repeat a request makes the `execution_id` (ids.new_id): the guest runs the same id
     only once. Before a repeat, `known` says whether the first one has arrived.
     """
 
-    def __init__(self, host: Host, vms: VMService, settler: Settler) -> None:
+    def __init__(self, host: Host, vms: VMService, settler: Settler, uses: SecretUses) -> None:
         self._host = host
         self._vms = vms
         self._settler = settler
+        self._uses = uses
         self._configs: dict[str, ImageConfig] = {}
         self._secrets: OrderedDict[str, tuple[bytes, ...]] = OrderedDict()
 
     async def run(
-        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b"", execution_id: str | None = None
+        self,
+        vm: str,
+        spec: ExecutionSpec,
+        *,
+        stdin: bytes = b"",
+        execution_id: str | None = None,
+        by: str = SYSTEM,
     ) -> tuple[Execution, bytes, bytes]:
         """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled.
 
@@ -68,8 +77,9 @@ class ExecutionService:
         of the VM's end.
         """
         async with self._vms.session(vm) as (row, guest):
-            full = replace(await self._complete(row, spec), stdin=spec.stdin or bool(stdin))
-            execution = self._begin(row, spec, execution_id)
+            execution_id, given = await self._given(row, spec, execution_id, by)
+            full = replace(await self._complete(row, given), stdin=spec.stdin or bool(stdin))
+            execution = self._begin(row, given, execution_id)
             cap = self._host.settings.output_mib << 20
             try:
                 result, out, err = await guest.run(execution.id, full, stdin=stdin, output_cap=cap)
@@ -79,15 +89,18 @@ class ExecutionService:
         forms = self._secrets.get(execution.id, ())
         return self._ended(execution, result), masked(forms, out), masked(forms, err)
 
-    async def start(self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None) -> Execution:
+    async def start(
+        self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None, by: str = SYSTEM
+    ) -> Execution:
         """Start a command and return at once; it outlives this process. In the state `failed` if it could
         not be started. The same `execution_id` again returns the first execution."""
         async with self._vms.session(vm) as (row, guest):
             first = None if execution_id is None else await self.known(execution_id, row.id, spec)
             if first is not None and EXECUTION_LIFECYCLE.is_final(first.state):
                 return first
-            full = await self._complete(row, spec)
-            execution = first or self._begin(row, spec, execution_id)
+            execution_id, given = await self._given(row, spec, execution_id, by)
+            full = await self._complete(row, given)
+            execution = first or self._begin(row, given, execution_id)
             await (
                 self._host.journal.flush()
             )  # nobody waits for its end, so its row has to be there in any case
@@ -99,12 +112,13 @@ class ExecutionService:
 
     @asynccontextmanager
     async def launch(
-        self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None
+        self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None, by: str = SYSTEM
     ) -> AsyncIterator[tuple[Execution, Attachment]]:
         """Start a command and follow it. Leaving the block lets it go on."""
         async with self._vms.session(vm) as (row, guest):
-            full = await self._complete(row, spec)
-            execution = self._begin(row, spec, execution_id)
+            execution_id, given = await self._given(row, spec, execution_id, by)
+            full = await self._complete(row, given)
+            execution = self._begin(row, given, execution_id)
             async with guest.launch(execution.id, full) as inner:
                 forms = self._secrets.get(execution.id, ())
                 yield (
@@ -215,10 +229,17 @@ class ExecutionService:
     async def _row(self, execution_id: str) -> Execution:
         return self._host.journal.get(execution_id) or await self._host.store.executions.get(execution_id)
 
-    def _begin(self, vm: VM, spec: ExecutionSpec, execution_id: str | None) -> Execution:
+    async def _given(
+        self, vm: VM, spec: ExecutionSpec, execution_id: str | None, by: str
+    ) -> tuple[str, ExecutionSpec]:
+        """The execution's id, and what to run with the stored secrets that it asks for."""
+        id_ = new_id(EXECUTION) if execution_id is None else check_id(execution_id, EXECUTION)
+        return id_, await self._uses.given(spec, vm, id_, by=by)
+
+    def _begin(self, vm: VM, spec: ExecutionSpec, execution_id: str) -> Execution:
         now = self._host.clock.now()
         execution = Execution(
-            id=new_id(EXECUTION) if execution_id is None else check_id(execution_id, EXECUTION),
+            id=execution_id,
             vm_id=vm.id,
             spec=replace(spec, secret_env={}),
             state=ExecutionState.RUNNING,
@@ -271,7 +292,7 @@ class ExecutionService:
 
 
 def _names(spec: ExecutionSpec) -> tuple[str, ...]:
-    return tuple(sorted(spec.secret_env))
+    return tuple(sorted({*spec.secret_env, *spec.secret_names}))
 
 
 async def _kill(guest: Guest, execution_id: str) -> None:

@@ -10,7 +10,7 @@ import asyncio
 import json
 import os
 import re
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
@@ -20,7 +20,7 @@ from aetherium.domain.jobs import Job, JobEvent
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobJournal
-from aetherium.services.masking import masked
+from aetherium.services.masking import masked, patterns
 
 EVENTS = "events.ndjson"
 FINISHED = "finished"
@@ -63,6 +63,10 @@ class FileJournal:
     @property
     def directory(self) -> Path:
         return self._directory
+
+    def mask(self, values: Iterable[str]) -> None:
+        """See JobJournal."""
+        self._forms = (*self._forms, *patterns(values))
 
     def emit(self, kind: str, **data: object) -> None:
         """See JobJournal."""

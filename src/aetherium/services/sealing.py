@@ -29,16 +29,18 @@ class Sealer:
 
     Args:
         key: the master key, any text of 16 characters or more with enough randomness.
+        previous: the master key before, which opens only: tasks may wait that were sealed under it.
     """
 
-    def __init__(self, key: str) -> None:
+    def __init__(self, key: str, previous: str | None = None) -> None:
         if len(key) < _SHORTEST:
             raise InvalidInput(
                 f"The master key has {len(key)} characters.",
                 hint="Use at least 16 random ones, for example of: openssl rand -hex 32",
                 field="master_key",
             )
-        self._cipher = AESGCM(hashlib.sha256(b"aetherium sealing\0" + key.encode()).digest())
+        self._cipher = _cipher(key)
+        self._openers = [self._cipher, *([] if previous is None else [_cipher(previous)])]
 
     def seal(self, values: Mapping[str, str], bound_to: str) -> bytes:
         """Empty for no values."""
@@ -52,15 +54,22 @@ class Sealer:
         """Raises Unavailable if another key sealed it."""
         if not sealed:
             return {}
-        try:
-            nonce, data = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
-            found: dict[str, str] = json.loads(self._cipher.decrypt(nonce, data, bound_to.encode()))
-        except (InvalidTag, ValueError) as error:
-            raise Unavailable(
-                f"The secrets of {bound_to} cannot be opened.",
-                hint="Give all processes of the cluster the same master_key.",
-            ) from error
-        return found
+        nonce, data = sealed[1 : 1 + _NONCE], sealed[1 + _NONCE :]
+        for cipher in self._openers:
+            try:
+                found: dict[str, str] = json.loads(cipher.decrypt(nonce, data, bound_to.encode()))
+            except (InvalidTag, ValueError):
+                continue
+            return found
+        raise Unavailable(
+            f"The secrets of {bound_to} cannot be opened.",
+            hint="Give all processes of the cluster the same master_key, and after it was replaced the one"
+            " before as master_key_previous.",
+        )
+
+
+def _cipher(key: str) -> AESGCM:
+    return AESGCM(hashlib.sha256(b"aetherium sealing\0" + key.encode()).digest())
 
 
 def local_key(path: Path) -> str:

@@ -58,11 +58,19 @@ class RunCommand:
     cwd: str | None = None
     user: str | None = None
     timeout_s: float | None = None
+    secret_names: tuple[str, ...] = ()
 
     @property
     def spec(self) -> ExecutionSpec:
-        """What the guest gets."""
-        return ExecutionSpec(self.argv, env=self.env, cwd=self.cwd, user=self.user, timeout_s=self.timeout_s)
+        """What the guest gets, but for stored secrets."""
+        return ExecutionSpec(
+            self.argv,
+            env=self.env,
+            cwd=self.cwd,
+            user=self.user,
+            timeout_s=self.timeout_s,
+            secret_names=self.secret_names,
+        )
 
 
 NOOP, JOB_RUN, VM_CREATE, VM_DELETE, VM_EXEC = (

@@ -28,6 +28,7 @@ from aetherium.worker.grpc.server import serve_worker
 from tests.fixtures.platform import data_dir, fake_platform
 from tests.fixtures.ports import HOST, free_port
 from tests.fixtures.proxy import TcpProxy
+from tests.fixtures.secrets import uses
 
 __all__ = ["data_dir"]
 
@@ -95,7 +96,12 @@ class Cluster:
             return self.address
 
         return remote_platform(
-            cast(Store, _Rows(self)), channels, address_of, self._create, **{"patience_s": PATIENCE_S, **more}
+            cast(Store, _Rows(self)),
+            channels,
+            address_of,
+            self._create,
+            uses(self.worker.host.store),
+            **{"patience_s": PATIENCE_S, **more},
         )
 
     @asynccontextmanager

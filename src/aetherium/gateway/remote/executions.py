@@ -20,6 +20,7 @@ from aetherium.interfaces.guest import Attachment
 from aetherium.interfaces.store import Store
 from aetherium.protocol.generated import worker_pb2 as pb
 from aetherium.rpc import convert
+from aetherium.services.secrets.uses import SYSTEM, SecretUses
 
 log = logging.getLogger(__name__)
 
@@ -27,29 +28,33 @@ _KILL_S = 2.0
 
 
 class RemoteExecutions:
-    """See ExecutionService. `vm` is an id, a name or a unique prefix of an id.
+    """See ExecutionService. `vm` is an id, a name or a unique prefix of an id; `by` the caller's subject.
 
     Executions have ids made here, so that a request whose answer was lost is repeated and finds the first.
 
     Args:
+        uses: gives them the stored secrets that they ask for.
         output_mib: the most output of `run`.
     """
 
-    def __init__(self, store: Store, places: Places, workers: Workers, *, output_mib: int) -> None:
+    def __init__(
+        self, store: Store, places: Places, workers: Workers, uses: SecretUses, *, output_mib: int
+    ) -> None:
         self._store = store
         self._places = places
         self._workers = workers
+        self._uses = uses
         self._output_mib = output_mib
 
     async def run(
-        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b""
+        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b"", by: str = SYSTEM
     ) -> tuple[Execution, bytes, bytes]:
         """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled.
 
         It is followed, so that a lost connection, or a worker that is started again, does not end it.
         """
         full = replace(spec, stdin=spec.stdin or bool(stdin))
-        async with self._launched(vm, full) as attachment:
+        async with self._launched(vm, full, by) as attachment:
             execution_id = attachment.execution.id
             try:
                 async with asyncio.TaskGroup() as group:
@@ -63,19 +68,21 @@ class RemoteExecutions:
                 raise
             return attachment.execution, stdout, stderr
 
-    async def start(self, vm: str, spec: ExecutionSpec) -> Execution:
+    async def start(self, vm: str, spec: ExecutionSpec, *, by: str = SYSTEM) -> Execution:
         """Start a command and return at once. In the state `failed` if it could not be started."""
         place = await self._places.vm(vm)
-        request = pb.StartRequest(start=_start(place, new_id(EXECUTION), spec))
+        request = pb.StartRequest(start=await self._start(place, spec, by))
         started = await self._workers.call(place.worker_id, lambda stub: stub.Start, request)
         execution = convert.execution_from_pb(started.execution)
         self._places.began(execution)
         return execution
 
     @asynccontextmanager
-    async def launch(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[tuple[Execution, Attachment]]:
+    async def launch(
+        self, vm: str, spec: ExecutionSpec, *, by: str = SYSTEM
+    ) -> AsyncIterator[tuple[Execution, Attachment]]:
         """Start a command and follow it. Leaving the block lets it go on."""
-        async with self._launched(vm, spec) as attachment:
+        async with self._launched(vm, spec, by) as attachment:
             yield attachment.execution, attachment
 
     @asynccontextmanager
@@ -149,9 +156,9 @@ class RemoteExecutions:
         await self._workers.call(place.worker_id, lambda stub: stub.Resize, request)
 
     @asynccontextmanager
-    async def _launched(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[RemoteAttachment]:
+    async def _launched(self, vm: str, spec: ExecutionSpec, by: str) -> AsyncIterator[RemoteAttachment]:
         place = await self._places.vm(vm)
-        start = _start(place, new_id(EXECUTION), spec)
+        start = await self._start(place, spec, by)
 
         def first(repeat: bool) -> pb.Follow:
             start.repeat = repeat
@@ -161,6 +168,14 @@ class RemoteExecutions:
         async with _following(attachment):
             self._places.began(attachment.execution)
             yield attachment
+
+    async def _start(self, place: Place, spec: ExecutionSpec, by: str) -> pb.Start:
+        """What the worker gets, which is the same when it is repeated."""
+        execution_id = new_id(EXECUTION)
+        if spec.secret_names:
+            row = await self._store.vms.get(place.id)
+            spec = await self._uses.given(spec, row, execution_id, by=by)
+        return pb.Start(vm_id=place.id, execution_id=execution_id, spec=convert.spec_to_pb(spec))
 
     async def _collect(self, execution_id: str, attachment: Attachment) -> tuple[bytes, bytes]:
         outputs = {OutputStream.STDOUT: bytearray(), OutputStream.STDERR: bytearray()}
@@ -193,10 +208,6 @@ async def _following(attachment: RemoteAttachment) -> AsyncIterator[None]:
         yield
     finally:
         await finish(attachment.detach(running))
-
-
-def _start(place: Place, execution_id: str, spec: ExecutionSpec) -> pb.Start:
-    return pb.Start(vm_id=place.id, execution_id=execution_id, spec=convert.spec_to_pb(spec))
 
 
 async def _feed(attachment: Attachment, data: bytes) -> None:

@@ -12,6 +12,7 @@ from aetherium.gateway.remote.snapshots import RemoteSnapshots
 from aetherium.gateway.remote.vms import CreateVM, RemoteVMs
 from aetherium.gateway.remote.workers import CONNECT_S, PATIENCE_S, AddressOf, Workers
 from aetherium.interfaces.store import Store
+from aetherium.services.secrets.uses import SecretUses
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ def remote_platform(
     channels: Channels,
     address_of: AddressOf,
     create: CreateVM,
+    uses: SecretUses,
     *,
     output_mib: int = 16,
     patience_s: float = PATIENCE_S,
@@ -41,6 +43,7 @@ def remote_platform(
         address_of: where a worker listens (`unix:…` or `host:port`), by its id; raises Unavailable, with what
             to do, if the worker is lost.
         create: makes a VM on a worker of its choice.
+        uses: gives stored secrets to executions.
         output_mib: see the setting of this name.
         patience_s: how long a lost connection may take to come back.
         connect_s: how long a first connection may take.
@@ -49,7 +52,7 @@ def remote_platform(
     workers = Workers(channels, address_of, patience_s=patience_s, connect_s=connect_s)
     return RemotePlatform(
         vms=RemoteVMs(store, places, workers, create),
-        executions=RemoteExecutions(store, places, workers, output_mib=output_mib),
+        executions=RemoteExecutions(store, places, workers, uses, output_mib=output_mib),
         snapshots=RemoteSnapshots(store, places, workers),
         job_files=RemoteJobFiles(workers),
     )

@@ -29,10 +29,12 @@ from aetherium.interfaces.jobs import JobJournal, JobRunner, SaveJob
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.pool import JOB_LABEL
 from aetherium.services.executions import ExecutionService
+from aetherium.services.secrets.uses import SecretUses
 from aetherium.services.vms import VMService
 from aetherium.settings import Settings
 from aetherium.worker.jobs.patch import Patches
 from aetherium.worker.jobs.results import Results
+from aetherium.worker.jobs.secrets import JobSecrets, open_secrets
 from aetherium.worker.jobs.sources.delivery import Delivery
 from aetherium.worker.jobs.sources.opening import open_source
 from aetherium.worker.jobs.sources.packed import open_packed
@@ -48,6 +50,7 @@ class VMJobRunner:
     Args:
         owner: this process: its VMs do not outlive it.
         private: directory of the guest in which the patch is prepared.
+        uses: gives stored secrets to steps.
         objects: where packed sources are; None: this host is the only one.
     """
 
@@ -58,6 +61,7 @@ class VMJobRunner:
     clock: Clock
     owner: str
     private: str
+    uses: SecretUses
     objects: ObjectStore | None = None
 
     async def run(self, job: Job, secrets: Mapping[str, str], journal: JobJournal, save: SaveJob) -> Job:
@@ -73,7 +77,7 @@ class _Carrying:
     ) -> None:
         self._host = host
         self._job = job
-        self._secrets = secrets
+        self._secrets = JobSecrets(host.uses, job.id, secrets, {})
         self._journal = journal
         self._save = save
         # Named after this process: should it be killed, reconciliation finds that nobody needs it any more.
@@ -97,6 +101,8 @@ class _Carrying:
         return self._job
 
     async def _phases(self) -> None:
+        self._secrets = await open_secrets(self._job, self._secrets.given, self._host.uses, self._host.images)
+        self._journal.mask(self._secrets.values.values())
         delivery = await self._both()
         async with self._host.vms.guest(self._vm_id) as guest:
             patches = None
@@ -113,7 +119,7 @@ class _Carrying:
                         *await patches.prepare(clean=delivery is not None and delivery.clean, user=user)
                     )
             failed = await self._steps()
-            results = Results(self._host.settings, self._journal, self._secrets)
+            results = Results(self._host.settings, self._journal, self._secrets.values)
             try:
                 await results.fetch(guest, self._job, patches, self._phase)
             finally:

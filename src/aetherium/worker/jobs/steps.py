@@ -9,12 +9,14 @@ from dataclasses import dataclass, replace
 
 from aetherium.domain.executions import ExecutionResult, ExecutionSpec, ExecutionState
 from aetherium.domain.guest import OutputChunk, OutputStream
+from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.jobs import Job, JobStep, StepCondition, StepOutcome, StepResult
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.guest import Attachment
 from aetherium.interfaces.jobs import JobJournal
 from aetherium.services.executions import ExecutionService
 from aetherium.services.masking import Masker, patterns
+from aetherium.worker.jobs.secrets import JobSecrets
 
 # Of each stream; what came before a lost connection is kept that long.
 _OUTPUT_KEPT = 4 << 20
@@ -25,7 +27,7 @@ class StepRunner:
     """Runs the steps of one job in its VM.
 
     Args:
-        secrets: all of the job's: a step that was not given one may still find it and print it.
+        secrets: all of the job's.
     """
 
     executions: ExecutionService
@@ -33,7 +35,7 @@ class StepRunner:
     journal: JobJournal
     job: Job
     vm_id: str
-    secrets: Mapping[str, str]
+    secrets: JobSecrets
 
     def wanted(self, step: JobStep, *, failed: bool) -> bool:
         """Whether a step runs, after what came before it."""
@@ -44,8 +46,13 @@ class StepRunner:
     async def run(self, step: JobStep) -> StepResult:
         """Run it to its end. When cancelled it is the VM's end that ends the command."""
         begun = StepResult(step.name, StepOutcome.CANCELLED, started_at=self.clock.now())
-        output = _Output(self.journal, step.name, patterns(self.secrets.values()))
-        async with self.executions.launch(self.vm_id, self._spec(step)) as (execution, attachment):
+        output = _Output(self.journal, step.name, patterns(self.secrets.values.values()))
+        execution_id = new_id(EXECUTION)
+        seen = await self.secrets.for_step(self._names(step), execution=execution_id, vm=self.vm_id)
+        async with self.executions.launch(self.vm_id, self._spec(step, seen), execution_id=execution_id) as (
+            execution,
+            attachment,
+        ):
             result = await self._follow(output, attachment)
         failed = not result.ok
         return replace(
@@ -68,9 +75,11 @@ class StepRunner:
             self.journal.emit("warning", step=output.step, message=explanation)
         return result
 
-    def _spec(self, step: JobStep) -> ExecutionSpec:
+    def _names(self, step: JobStep) -> tuple[str, ...]:
+        return self.job.spec.secrets if step.secrets is None else step.secrets
+
+    def _spec(self, step: JobStep, secrets: Mapping[str, str]) -> ExecutionSpec:
         job, spec = self.job, self.job.spec
-        names = spec.secrets if step.secrets is None else step.secrets
         return ExecutionSpec(
             argv=step.argv or (*step.shell, step.run),
             env={
@@ -88,7 +97,7 @@ class StepRunner:
                 **spec.env,
                 **step.env,
             },
-            secret_env={name: self.secrets[name] for name in names},
+            secret_env=secrets,
             cwd=posixpath.normpath(posixpath.join(spec.workdir, step.cwd)),
             user=step.user or spec.user,
             timeout_s=step.timeout_s,
