@@ -16,6 +16,7 @@ from tests.faults.cluster.members import Member
 from tests.faults.cluster.rows import Rows
 from tests.fixtures.leftovers import end_all
 from tests.fixtures.platform import share_images, tiny_images
+from tests.fixtures.ports import HOST, free_port
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.proxy import TcpProxy
 from tests.fixtures.redis import RedisServer
@@ -116,7 +117,7 @@ async def open_cluster(
 
 @dataclass(frozen=True, slots=True)
 class _Proxied:
-    """Makes members, with a proxy in front of each thing that they reach."""
+    """Makes members, with a proxy in front of each thing that they reach, and of each worker."""
 
     stack: AsyncExitStack
     postgres: PostgresServer
@@ -131,17 +132,26 @@ class _Proxied:
     async def _member(self, name: str, *words: str) -> Member:
         database = await self.stack.enter_async_context(TcpProxy(self.postgres.address))
         redis = await self.stack.enter_async_context(TcpProxy(self.redis.address))
-        urls = {
+        calls = await self.stack.enter_async_context(TcpProxy((HOST, free_port())))
+        addresses = {
             "database_url": database.in_front_of(self.database_url),
             "redis_url": redis.in_front_of(self.redis.url),
+            "worker_listen": _text(calls.target),
+            "worker_advertise": _text(calls.address),
         }
         return Member(
             *words,
             data_dir=self.root / name,
-            settings={**self.settings, **urls},
+            settings={**self.settings, **addresses},
             database=database,
             redis=redis,
+            calls=calls,
         )
+
+
+def _text(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"{host}:{port}"
 
 
 async def _give_images(data_dir: Path, images: DiskImageStore | None) -> None:

@@ -23,11 +23,16 @@ _LONG_S = 4.5
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """`blows` blows, one after the other, the first ones within a load that comes over `span_s` seconds."""
+    """`blows` blows, one after the other, the first ones within a load that comes over `span_s` seconds.
+
+    Args:
+        followers: clients that meanwhile follow commands in VMs, which no blow may end.
+    """
 
     blow: Blow
     blows: int = 3
     span_s: float = 5.0
+    followers: int = 0
 
 
 async def gateway(cluster: Cluster, chance: random.Random) -> None:
@@ -71,8 +76,14 @@ async def redis_wiped(cluster: Cluster, chance: random.Random) -> None:
     await cluster.redis.start()
 
 
-def link(name: str, disturb: Callable[[TcpProxy], object], lasts_s: float, of: str = "workers") -> Fault:
-    """A process's link to `database` or `redis` is disturbed for a while."""
+def link(
+    name: str,
+    disturb: Callable[[TcpProxy], object],
+    lasts_s: float,
+    of: str = "workers",
+    followers: int = 0,
+) -> Fault:
+    """A process's link to `database` or `redis`, or that to a worker's `calls`, is disturbed for a while."""
 
     async def blow(cluster: Cluster, chance: random.Random) -> None:
         proxy: TcpProxy = getattr(chance.choice(getattr(cluster, of)), name)
@@ -80,7 +91,12 @@ def link(name: str, disturb: Callable[[TcpProxy], object], lasts_s: float, of: s
         await asyncio.sleep(lasts_s)
         await proxy.heal()
 
-    return Fault(blow, blows=2, span_s=2 * lasts_s + 1)
+    return Fault(blow, blows=2, span_s=2 * lasts_s + 1, followers=followers)
+
+
+def calls(disturb: Callable[[TcpProxy], object], lasts_s: float) -> Fault:
+    """The link between gateways and a worker is disturbed for a while."""
+    return link("calls", disturb, lasts_s, followers=8)
 
 
 def _cut(proxy: TcpProxy) -> None:
@@ -108,4 +124,7 @@ FAULTS: dict[str, Fault] = {
     "worker to Redis delayed": link("redis", lambda proxy: proxy.delay(0.2), 2.0),
     "worker to Redis half-open": link("redis", TcpProxy.swallow, _LONG_S),
     "orchestrator to PostgreSQL half-open": link("database", TcpProxy.swallow, _LONG_S, "orchestrators"),
+    "gateways to worker cut": calls(_cut, 2.0),
+    "gateways to worker delayed": calls(lambda proxy: proxy.delay(0.2), 2.0),
+    "gateways to worker half-open": calls(TcpProxy.swallow, _LONG_S),
 }

@@ -11,6 +11,8 @@ from typing import TypeVar
 
 from aetherium.client import AsyncClient
 from aetherium.domain.errors import AlreadyExists, ChannelClosed, Unavailable
+from aetherium.domain.executions import ExecutionSpec, ExecutionState
+from aetherium.domain.guest import OutputStream
 from aetherium.domain.ids import new_id
 from aetherium.domain.jobs import JobSpec, JobStep
 from aetherium.domain.tasks import ENDED, Demand, Retry, Task, TaskSpec, TaskState
@@ -22,6 +24,12 @@ PATIENT = Retry(max_attempts=50, base_s=0.05, cap_s=0.3)
 _HOPELESS = Retry(max_attempts=2, base_s=0.05, cap_s=0.1)
 _RETRY_S = 0.1
 _SMALL = {"vcpus": 1, "memory_mib": 128, "disk_mib": 16}
+# Between two lines of a command that is followed; each costs a process.
+_PRINT_S = 0.05
+_PRINTING = "i=0; while [ $i -lt {lines} ]; do printf '%06d\\n' $i; i=$((i+1)); sleep {pause_s}; done"
+_HELLO = ExecutionSpec(("echo", "hello"))
+# How likely a follower goes to another gateway after a piece of output.
+_LEAVE = 0.03
 
 GOOD = frozenset({TaskState.SUCCEEDED})
 BAD = frozenset({TaskState.DEAD})
@@ -30,6 +38,9 @@ BAD = frozenset({TaskState.DEAD})
 class Load:
     """One load; `run` it once.
 
+    Args:
+        followers: clients that run a command in a VM each, and follow its output.
+
     Attributes:
         told: idempotency key → id, of all tasks that a gateway has said it accepted.
         expected: id → the states in which a task may end.
@@ -37,7 +48,9 @@ class Load:
         jobs: ids of jobs that a gateway has said it accepted.
     """
 
-    def __init__(self, sockets: Sequence[Path], scratch: Path, chance: random.Random) -> None:
+    def __init__(
+        self, sockets: Sequence[Path], scratch: Path, chance: random.Random, followers: int = 0
+    ) -> None:
         self.told: dict[str, str] = {}
         self.expected: dict[str, Collection[TaskState]] = {}
         self.plain: set[str] = set()
@@ -45,6 +58,7 @@ class Load:
         self._clients = [AsyncClient.unix(socket) for socket in sockets]
         self._scratch = scratch
         self._chance = chance
+        self._followers = followers
 
     async def run(self, span_s: float) -> None:
         """Submit everything, spread over so many seconds; VMs are followed to their ends."""
@@ -64,6 +78,8 @@ class Load:
         self._chance.shuffle(orders)
         try:
             async with asyncio.TaskGroup() as group:
+                for _ in range(self._followers):
+                    group.create_task(self._follower(span_s))
                 for order in orders:
                     group.create_task(self._later(self._chance.uniform(0, span_s), order))
         finally:
@@ -140,14 +156,53 @@ class Load:
         self.expected[job.task_id] = GOOD
 
     async def _vm(self) -> None:
-        spec = TaskSpec("vm.create", {"spec": {"resources": _SMALL}}, retry=PATIENT)
-        made = await self._ended(await self._submit(spec, GOOD))
-        assert made.result is not None, made
-        vm_id = str(made.result["vm_id"])
-        here = Demand(worker_id=made.worker_id)
+        vm_id, here = await self._made()
         payload = {"vm_id": vm_id, "argv": ["sh", "-c", "sleep 0.2; echo done"]}
         # It is not repeated, so it is lost with its worker, or with its VM.
         await self._ended(await self._submit(TaskSpec("vm.exec", payload, demand=here), GOOD | BAD))
+        await self._delete(vm_id, here)
+
+    async def _follower(self, span_s: float) -> None:
+        """A command prints in a VM while the load comes, and others come and go beside it."""
+        vm_id, here = await self._made()
+        lines = round(span_s / _PRINT_S)
+        spec = ExecutionSpec(("sh", "-c", _PRINTING.format(lines=lines, pause_s=_PRINT_S)))
+        execution = await self._call(lambda client: client.executions.start(vm_id, spec))
+        printed = asyncio.ensure_future(self._printed(execution.id))
+        while not printed.done():
+            done, out, _ = await self._call(lambda client: client.executions.run(vm_id, _HELLO))
+            assert (done.state, out) == (ExecutionState.EXITED, b"hello\n")
+            await asyncio.wait([printed], timeout=_RETRY_S)
+        assert await printed == b"".join(b"%06d\n" % number for number in range(lines))
+        await self._delete(vm_id, here)
+
+    async def _printed(self, execution_id: str) -> bytes:
+        """All that it prints, followed through one gateway after the other."""
+        found = bytearray()
+
+        async def follow(client: AsyncClient) -> bool:
+            async with client.executions.follow(execution_id, stdout_offset=len(found)) as output:
+                async for chunk in output:
+                    assert (chunk.stream, chunk.offset) == (OutputStream.STDOUT, len(found))
+                    found.extend(chunk.data)
+                    if self._chance.random() < _LEAVE:
+                        return False
+                assert output.result is not None
+                assert output.result.ok, output.result
+                return True
+
+        while not await self._call(follow):
+            pass
+        return bytes(found)
+
+    async def _made(self) -> tuple[str, Demand]:
+        """A VM, and what asks for its worker."""
+        spec = TaskSpec("vm.create", {"spec": {"resources": _SMALL}}, retry=PATIENT)
+        made = await self._ended(await self._submit(spec, GOOD))
+        assert made.result is not None, made
+        return str(made.result["vm_id"]), Demand(worker_id=made.worker_id)
+
+    async def _delete(self, vm_id: str, here: Demand) -> None:
         await self._submit(TaskSpec("vm.delete", {"vm_id": vm_id}, demand=here, retry=PATIENT), GOOD)
 
     async def _ended(self, task: Task) -> Task:

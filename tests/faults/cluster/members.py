@@ -19,7 +19,8 @@ _READY = "is ready: "
 
 
 class Member:
-    """One process of ``aetherium``. It reaches PostgreSQL and Redis only through proxies of its own.
+    """One process of ``aetherium``. It reaches PostgreSQL and Redis only through proxies of its own, and
+    gateways reach a worker through another one.
 
     Args:
         words: the command.
@@ -34,10 +35,12 @@ class Member:
         settings: Mapping[str, str],
         database: TcpProxy,
         redis: TcpProxy,
+        calls: TcpProxy,
     ) -> None:
         self.data_dir = data_dir
         self.database = database
         self.redis = redis
+        self.calls = calls
         self._words = words
         self._settings = settings
         self._log = data_dir.with_suffix(".log")

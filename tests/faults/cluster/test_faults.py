@@ -49,7 +49,8 @@ async def through(
     """A load while the fault strikes, to its end: with its tasks, and the seconds since the last blow."""
     since = await cluster.rows.newest()
     sockets = [each.data_dir / "run" / "aetherium.sock" for each in cluster.gateways]
-    load = Load(sockets, cluster.root / "work", random.Random(chance.random()))
+    scratch = cluster.root / "work"
+    load = Load(sockets, scratch, random.Random(chance.random()), fault.followers)
     struck = 0.0
 
     async def blows() -> None:
