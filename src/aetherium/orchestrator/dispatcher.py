@@ -6,6 +6,7 @@ placed and whose ticket never arrived is found by `resend`.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import time
 from collections.abc import Mapping, Sequence
@@ -72,11 +73,12 @@ class Dispatcher:
     async def dispatch(self, epoch: LeaderEpoch) -> int:
         """One turn: how many tasks were placed. Raises Conflict when `epoch` is over, Unavailable."""
         facts = await self._known()
-        lanes = [lane for lane in await self._store.tasks.lanes() if lane.rank not in facts.paused]
+        # At once: a task that waits for nothing but this is placed a round trip earlier.
+        waiting, load = await asyncio.gather(self._store.tasks.lanes(), self._store.tasks.load())
+        lanes = [lane for lane in waiting if lane.rank not in facts.paused]
         self._turns.forget(lanes)
         if not lanes:
             return 0
-        load = await self._store.tasks.load()
         found = rooms(facts.workers, load.workers)
         room = sum(max(0, each.tasks) for each in found)
         if not room and found:
