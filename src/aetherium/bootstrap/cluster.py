@@ -22,9 +22,13 @@ from aetherium.domain.jobs import JobSpec
 from aetherium.domain.workers import PRESENT
 from aetherium.gateway.remote.channels import Channels
 from aetherium.gateway.remote.executions import RemoteExecutions
+from aetherium.gateway.remote.images import RemoteImageParts
 from aetherium.gateway.remote.platform import RemotePlatform, remote_platform
 from aetherium.gateway.remote.snapshots import RemoteSnapshots
 from aetherium.gateway.remote.vms import RemoteVMs
+from aetherium.gateway.remote.workers import Workers
+from aetherium.images.blobs import AskPeer, LocalBlobs
+from aetherium.images.peers import Peers
 from aetherium.images.shared import SharedImageStore
 from aetherium.images.store import DiskImageStore
 from aetherium.images.transfer import push
@@ -54,8 +58,12 @@ from aetherium.services.tasks import TaskService
 from aetherium.services.workers import WorkerService
 from aetherium.settings import Settings
 from aetherium.storage.store import open_store
+from aetherium.worker.grpc.images import no_images
 from aetherium.worker.grpc.server import serve_worker
 from aetherium.worker.jobs.sources.packed import pack
+
+# A peer that is there answers in milliseconds; the object store has the same images.
+_PEER_CONNECT_S = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +134,39 @@ async def open_worker(settings: Settings, adapters: Parts | None = None) -> Asyn
     """A worker; it takes tasks from when the block is entered on. At its end it is drained."""
     token = _needed(settings, "cluster_token", "gateways and workers know one another by it")
     objects = _objects(settings)
-    used = adapters or parts(settings)
-    if isinstance(used.images, DiskImageStore):
-        used = replace(used, images=SharedImageStore(used.images, objects))
     private_directory(settings.data_dir)
+    me = worker_id(settings.data_dir)
     bound = ""
     shared = Shared(objects, lambda: bound)
     files = LocalJobFiles(settings.data_dir / "jobs")
-    async with (
-        _links(settings, worker_id(settings.data_dir)) as links,
-        open_host(settings, used, links, background=True, shared=shared) as platform,
-        serve_worker(platform, files, settings.worker_listen or _socket(settings), token) as address,
-    ):
-        bound = settings.worker_advertise or address
-        await platform.work.begin()
-        try:
-            yield platform
-        finally:
-            # Before the way to its VMs is closed: what runs may still be watched.
-            await platform.work.end(settings.worker_grace_s)
+    listen = settings.worker_listen or _socket(settings)
+    async with _links(settings, me) as links, Channels(token) as channels:
+        used, image_parts = _share_images(adapters or parts(settings), objects, links.store, channels, me)
+        async with (
+            open_host(settings, used, links, background=True, shared=shared) as platform,
+            serve_worker(platform, files, listen, token, image_parts=image_parts) as address,
+        ):
+            bound = settings.worker_advertise or address
+            await platform.work.begin()
+            try:
+                yield platform
+            finally:
+                # Before the way to its VMs is closed: what runs may still be watched.
+                await platform.work.end(settings.worker_grace_s)
+
+
+def _share_images(
+    used: Parts, objects: ObjectStore, store: Store, channels: Channels, me: str
+) -> tuple[Parts, AskPeer]:
+    """What a worker uses, with images that come from other workers or the object store; and what others may
+    read of its own."""
+    local = used.images
+    if not isinstance(local, DiskImageStore):
+        return used, no_images
+    reached = Workers(channels, _Addresses(store).find, patience_s=0.0, connect_s=_PEER_CONNECT_S)
+    peers = Peers(store.workers, RemoteImageParts(reached).read, me)
+    shared = SharedImageStore(local, objects, peers=peers.find)
+    return replace(used, images=shared), LocalBlobs(local).open
 
 
 def _socket(settings: Settings) -> str:

@@ -8,7 +8,7 @@ from contextlib import aclosing
 from pathlib import Path
 from typing import Protocol
 
-from aetherium.domain.errors import ImageFailed, NotFound
+from aetherium.domain.errors import ImageFailed, InvalidInput, NotFound
 from aetherium.images.manifest import check_digest
 from aetherium.images.store import DiskImageStore
 from aetherium.interfaces.finishing import finish
@@ -89,6 +89,8 @@ class LocalBlobs:
         """Raises NotFound, and InvalidInput for what names nothing of an image."""
         kind, _, digits = name.partition("/")
         digest = check_digest(f"sha256:{digits}")
+        if offset < 0:
+            raise InvalidInput(f"No part of an image begins at {offset}.", field="offset")
         path = self._layout.manifest_path(digest) if kind == "manifests" else self._layout.blob(digest)
         async with aclosing(_file(path, name, offset)) as pieces:
             async for piece in pieces:

@@ -8,7 +8,7 @@ carried out.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager, suppress
 from typing import TypeVar
 
@@ -26,7 +26,7 @@ CONNECT_S = 5.0
 _PAUSES_S = (0.02, 0.05, 0.1, 0.2, 0.5, 1.0)
 
 # What carries bytes.
-Piece = TypeVar("Piece", pb.ReadFileResponse, pb.ReadJobFileResponse)
+Piece = TypeVar("Piece", pb.ReadFileResponse, pb.ReadJobFileResponse, pb.ReadImagePartResponse)
 
 
 class Unreached(Exception):
@@ -164,7 +164,7 @@ class Workers:
 
     async def pieces(
         self, worker_id: str, method: Reading[Request, Piece], request_after: Callable[[int], Request]
-    ) -> AsyncIterator[bytes]:
+    ) -> AsyncGenerator[bytes, None]:
         """Bytes, without a gap or a repeat over lost connections; `request_after` makes the request for what
         follows the first n bytes."""
         patience, done = self.patience(worker_id), 0

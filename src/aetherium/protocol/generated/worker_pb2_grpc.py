@@ -194,6 +194,11 @@ class WorkerServiceStub:
                 request_serializer=aetherium_dot_v1_dot_worker__pb2.ReadJobFileRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_worker__pb2.ReadJobFileResponse.FromString,
                 _registered_method=True)
+        self.ReadImagePart = channel.unary_stream(
+                '/aetherium.v1.WorkerService/ReadImagePart',
+                request_serializer=aetherium_dot_v1_dot_worker__pb2.ReadImagePartRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_worker__pb2.ReadImagePartResponse.FromString,
+                _registered_method=True)
 
 
 class WorkerServiceServicer:
@@ -399,6 +404,13 @@ class WorkerServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ReadImagePart(self, request, context):
+        """For other workers: what an image of this host consists of, from an offset on. Whoever reads it checks it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_WorkerServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -561,6 +573,11 @@ def add_WorkerServiceServicer_to_server(servicer, server):
                     servicer.ReadJobFile,
                     request_deserializer=aetherium_dot_v1_dot_worker__pb2.ReadJobFileRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_worker__pb2.ReadJobFileResponse.SerializeToString,
+            ),
+            'ReadImagePart': grpc.unary_stream_rpc_method_handler(
+                    servicer.ReadImagePart,
+                    request_deserializer=aetherium_dot_v1_dot_worker__pb2.ReadImagePartRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_worker__pb2.ReadImagePartResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -1427,6 +1444,33 @@ class WorkerService:
             '/aetherium.v1.WorkerService/ReadJobFile',
             aetherium_dot_v1_dot_worker__pb2.ReadJobFileRequest.SerializeToString,
             aetherium_dot_v1_dot_worker__pb2.ReadJobFileResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReadImagePart(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aetherium.v1.WorkerService/ReadImagePart',
+            aetherium_dot_v1_dot_worker__pb2.ReadImagePartRequest.SerializeToString,
+            aetherium_dot_v1_dot_worker__pb2.ReadImagePartResponse.FromString,
             options,
             channel_credentials,
             insecure,

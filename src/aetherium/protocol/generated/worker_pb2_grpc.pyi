@@ -78,6 +78,8 @@ class WorkerServiceStub:
     ArchiveOut: _grpc.UnaryStreamMultiCallable[_worker_pb2.ArchiveOutRequest, _worker_pb2.ArchiveOutResponse]
     ReadJobFile: _grpc.UnaryStreamMultiCallable[_worker_pb2.ReadJobFileRequest, _worker_pb2.ReadJobFileResponse]
     """What a file in a job's directory holds now, from an offset on."""
+    ReadImagePart: _grpc.UnaryStreamMultiCallable[_worker_pb2.ReadImagePartRequest, _worker_pb2.ReadImagePartResponse]
+    """For other workers: what an image of this host consists of, from an offset on. Whoever reads it checks it."""
 
 @_typing.type_check_only
 class WorkerServiceAsyncStub(WorkerServiceStub):
@@ -123,6 +125,8 @@ class WorkerServiceAsyncStub(WorkerServiceStub):
     ArchiveOut: _aio.UnaryStreamMultiCallable[_worker_pb2.ArchiveOutRequest, _worker_pb2.ArchiveOutResponse]  # type: ignore[assignment]
     ReadJobFile: _aio.UnaryStreamMultiCallable[_worker_pb2.ReadJobFileRequest, _worker_pb2.ReadJobFileResponse]  # type: ignore[assignment]
     """What a file in a job's directory holds now, from an offset on."""
+    ReadImagePart: _aio.UnaryStreamMultiCallable[_worker_pb2.ReadImagePartRequest, _worker_pb2.ReadImagePartResponse]  # type: ignore[assignment]
+    """For other workers: what an image of this host consists of, from an offset on. Whoever reads it checks it."""
 
 class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -357,5 +361,13 @@ class WorkerServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_worker_pb2.ReadJobFileResponse], _abc.AsyncIterator[_worker_pb2.ReadJobFileResponse]]:
         """What a file in a job's directory holds now, from an offset on."""
+
+    @_abc_1.abstractmethod
+    def ReadImagePart(
+        self,
+        request: _worker_pb2.ReadImagePartRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_worker_pb2.ReadImagePartResponse], _abc.AsyncIterator[_worker_pb2.ReadImagePartResponse]]:
+        """For other workers: what an image of this host consists of, from an offset on. Whoever reads it checks it."""
 
 def add_WorkerServiceServicer_to_server(servicer: WorkerServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

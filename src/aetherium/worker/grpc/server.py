@@ -9,6 +9,7 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from aetherium.images.blobs import AskPeer
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.jobs import JobFiles
 from aetherium.protocol.generated import worker_pb2, worker_pb2_grpc
@@ -21,6 +22,7 @@ from aetherium.worker.background import tasks
 from aetherium.worker.grpc.admission import PEERS, admission
 from aetherium.worker.grpc.executions import ExecutionCalls
 from aetherium.worker.grpc.files import FileCalls
+from aetherium.worker.grpc.images import ImageCalls, no_images
 from aetherium.worker.grpc.jobs import JobCalls
 from aetherium.worker.grpc.services import Services
 from aetherium.worker.grpc.sessions import Sessions
@@ -31,19 +33,30 @@ SERVICE = worker_pb2.DESCRIPTOR.services_by_name["WorkerService"].full_name
 _GRACE_S = 1.0
 
 
-class WorkerService(VMCalls, ExecutionCalls, FileCalls, JobCalls, worker_pb2_grpc.WorkerServiceServicer):
+class WorkerService(
+    VMCalls, ExecutionCalls, FileCalls, JobCalls, ImageCalls, worker_pb2_grpc.WorkerServiceServicer
+):
     """The calls of worker.proto over the services of this process."""
 
-    def __init__(self, services: Services, job_files: JobFiles, sessions: Sessions) -> None:
+    def __init__(
+        self, services: Services, job_files: JobFiles, sessions: Sessions, image_parts: AskPeer
+    ) -> None:
         VMCalls.__init__(self, services)
         ExecutionCalls.__init__(self, services, sessions)
         FileCalls.__init__(self, services)
         JobCalls.__init__(self, job_files)
+        ImageCalls.__init__(self, image_parts)
 
 
 @asynccontextmanager
 async def serve_worker(
-    services: Services, job_files: JobFiles, address: str, token: str, identity: Identity | None = None
+    services: Services,
+    job_files: JobFiles,
+    address: str,
+    token: str,
+    identity: Identity | None = None,
+    *,
+    image_parts: AskPeer = no_images,
 ) -> AsyncIterator[str]:
     """Serve during the block; yields the address that was bound.
 
@@ -53,6 +66,7 @@ async def serve_worker(
             one. Without an identity, the host is a loopback address.
         token: the cluster's token, which every call has to bring.
         identity: this worker's certificate; callers then have to show one too, except at a Unix socket.
+        image_parts: what other workers may read of this host's images.
 
     Raises InvalidInput (address, token), Unavailable (the address is taken).
     """
@@ -60,7 +74,7 @@ async def serve_worker(
     secure = identity is not None and not address.startswith(UNIX)
     async with tasks() as group:
         guard = Guard(admission(token, PEERS if secure else None))
-        server = await _server(WorkerService(services, job_files, Sessions(group)), guard)
+        server = await _server(WorkerService(services, job_files, Sessions(group), image_parts), guard)
         bound = listen(server, address, identity, mutual=True, setting="worker_listen")
         await server.start()
         try:
