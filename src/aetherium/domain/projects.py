@@ -7,6 +7,8 @@ from datetime import datetime
 
 # The id of the project that is always there.
 DEFAULT_PROJECT = "default"
+# Of what belongs to nobody yet: VMs that wait in a pool.
+NO_PROJECT = ""
 
 
 @dataclass(frozen=True, slots=True)

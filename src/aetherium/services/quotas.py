@@ -6,8 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aetherium.domain.errors import LimitExceeded
+from aetherium.domain.projects import NO_PROJECT
 from aetherium.domain.vms import VM, VM_LIFECYCLE, VMSpec, VMState
-from aetherium.interfaces.pool import HIDDEN_LABELS
 from aetherium.interfaces.store import Store
 
 _LIVING = frozenset(state for state in VMState if not VM_LIFECYCLE.is_final(state))
@@ -16,19 +16,18 @@ _NAMED = 5
 
 
 async def admit_vms(store: Store, project_id: str, specs: Sequence[VMSpec]) -> None:
-    """Raise LimitExceeded if a project may not have these VMs beside those that it has. What waits in a pool
-    is nobody's yet."""
-    specs = [spec for spec in specs if not HIDDEN_LABELS & spec.labels.keys()]
+    """Raise LimitExceeded if a project may not have these VMs beside those that it has."""
+    if project_id == NO_PROJECT:
+        return
     quota = (await store.projects.find(project_id)).quota
     limits = {
         name: limit
         for name in ("vms", "vcpus", "memory_mib", "disk_mib")
         if (limit := getattr(quota, name)) is not None
     }
-    if not limits or not specs:
+    if not limits:
         return
-    found = await store.of_project(project_id).vms.list(states=_LIVING)
-    living = [vm for vm in found if not HIDDEN_LABELS & vm.spec.labels.keys()]
+    living = await store.of_project(project_id).vms.list(states=_LIVING)
     for name, limit in limits.items():
         used = sum(_size(vm.spec, name) for vm in living)
         wanted = sum(_size(spec, name) for spec in specs)

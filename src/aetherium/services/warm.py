@@ -22,6 +22,7 @@ from typing import Any
 
 from aetherium import __version__
 from aetherium.domain.errors import AetheriumError
+from aetherium.domain.projects import NO_PROJECT
 from aetherium.domain.vms import Capability, VMSpec
 from aetherium.interfaces.drivers import DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
 from aetherium.interfaces.finishing import finish
@@ -138,7 +139,9 @@ class WarmSnapshots:
                 return  # another process was faster
             progress("Booting for the first time")
             plain = VMSpec(image=digest, driver=driver.name, resources=spec.resources, network=spec.network)
-            draft = self._launcher.draft(plain, driver.name, digest, labels={SEED_LABEL: key})
+            draft = self._launcher.draft(
+                plain, driver.name, digest, project=NO_PROJECT, labels={SEED_LABEL: key}
+            )
             seed = await self._launcher.launch(draft, cold, heir=self._host.owner)
             temporary = self._root / f"{key}.{self._host.owner}.tmp"
             try:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from aetherium.domain.errors import AetheriumError, NotFound
+from aetherium.domain.projects import NO_PROJECT
 from aetherium.domain.vms import VM, NetworkPolicy, Resources, VMSpec
 from aetherium.interfaces.pool import POOL_LABEL, PoolLevel, VMPool
 from aetherium.services.host import Host
@@ -181,7 +182,7 @@ class WarmPools:
             network=pool.settings.policy,
             labels={POOL_LABEL: pool.label},
         )
-        vm = await vms.create(spec, owner=self._host.owner, pooled=False)
+        vm = await vms.create(spec, project=NO_PROJECT, owner=self._host.owner, pooled=False)
         try:
             async with self._host.connections.session(vm) as guest:
                 await self._launcher.settle(guest)

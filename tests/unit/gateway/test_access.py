@@ -20,7 +20,9 @@ from aetherium.domain.tasks import TaskSpec, TaskState
 from aetherium.domain.vms import Resources, VMSpec
 from aetherium.gateway.access import Known, Platform
 from aetherium.gateway.access.files import Files
+from aetherium.interfaces.pool import POOL_LABEL
 from tests.fixtures.platform import data_dir, fake_platform
+from tests.fixtures.waiting import eventually
 
 __all__ = ["data_dir"]
 
@@ -232,6 +234,23 @@ async def test_a_quota_names_what_uses_it(data_dir: Path) -> None:
             await platform.vms.create(VMSpec(resources=small))
         elsewhere = Platform(services, caller("default"), Known())
         await elsewhere.vms.create(VMSpec(resources=small))
+
+
+async def test_what_waits_in_a_pool_is_nobodys(data_dir: Path) -> None:
+    pool = [{"minimum": 1, "maximum": 1, "memory_mib": 128, "disk_mib": 16}]
+    async with fake_platform(data_dir, pool=pool) as services:
+
+        async def waits() -> bool:
+            return services.pools.ready() == 1
+
+        await eventually(waits)
+        (waiting,) = await services.host.store.vms.list()
+        platform = Platform(services, caller("default"), Known())
+        assert await platform.vms.list(labels={POOL_LABEL: waiting.spec.labels[POOL_LABEL]}) == []
+        with pytest.raises(NotFound):
+            await platform.executions.run(waiting.id, ExecutionSpec(("true",)))
+        taken = await platform.vms.create(VMSpec(resources=Resources(1, 128, 16)))
+        assert (taken.id, taken.project_id) == (waiting.id, "default")
 
 
 async def test_labels_of_the_platform_and_files_of_its_host_are_not_for_callers(data_dir: Path) -> None:

@@ -49,7 +49,19 @@ class Executions:
     async def attach(
         self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
     ) -> AsyncIterator[Attachment]:
-        """Only to read; who writes to it needs `interact`."""
+        """Only to read from; see `interact`."""
+        own = await self._access.execution(execution_id)
+        async with self._inner.attach(
+            own, stdout_offset=stdout_offset, stderr_offset=stderr_offset
+        ) as attachment:
+            yield attachment
+
+    @opens("executions:write", "execution.interact")
+    @asynccontextmanager
+    async def interact(
+        self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
+    ) -> AsyncIterator[Attachment]:
+        """As `attach`, also to write to."""
         own = await self._access.execution(execution_id)
         async with self._inner.attach(
             own, stdout_offset=stdout_offset, stderr_offset=stderr_offset

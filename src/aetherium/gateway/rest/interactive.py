@@ -85,7 +85,7 @@ async def attach(
     @asynccontextmanager
     async def source() -> AsyncIterator[tuple[Execution, Attachment]]:
         execution = await platform.executions.get(execution_id)
-        async with platform.executions.attach(
+        async with platform.executions.interact(
             execution_id, stdout_offset=stdout_offset, stderr_offset=stderr_offset
         ) as attachment:
             yield execution, attachment
