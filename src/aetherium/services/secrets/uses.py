@@ -64,7 +64,13 @@ class SecretUses:
         """
         secrets = [each.secret for each in opened]
         for secret in secrets:
-            data = {"name": secret.name, "version": secret.version, **where}
+            data = {
+                "name": secret.name,
+                "scope": str(secret.scope),
+                "target": secret.target,
+                "version": secret.version,
+                **where,
+            }
             event = AuditEvent(by, "secret.use", secret.id, project_id=secret.project_id, data=data)
             await self.auditor.record(event)
         if secrets:
