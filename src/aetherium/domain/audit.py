@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +46,83 @@ class AuditEntry:
     event: AuditEvent
     previous: str
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditHead:
+    """The end of the chain.
+
+    Args:
+        signature: by whoever appended last, in hexadecimal digits.
+    """
+
+    seq: int
+    hash: str
+    signature: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditCheckpoint:
+    """An entry's hash, signed: the chain up to there was this one.
+
+    Args:
+        key: the public key, in hexadecimal digits as the signature.
+    """
+
+    seq: int
+    at: datetime
+    hash: str
+    key: str
+    signature: str
+
+
+class FindingKind(StrEnum):
+    """What is wrong."""
+
+    CHANGED = "changed"
+    REMOVED = "removed"
+    INSERTED = "inserted"
+    REORDERED = "reordered"
+    TRUNCATED = "truncated"
+    FORGED = "forged"
+    INTERRUPTED = "interrupted"
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFinding:
+    """One thing that is wrong.
+
+    Args:
+        seq: the entry at which it shows.
+        what: in words.
+    """
+
+    seq: int
+    kind: FindingKind
+    what: str
+
+
+@dataclass(frozen=True, slots=True)
+class AuditVerification:
+    """What was found in the whole log.
+
+    Args:
+        entries: how many there are.
+        checkpoints: how many there are whose signatures are right.
+        key: the public key that they were checked with.
+        head: the end, to be kept elsewhere: a later verification can be given it.
+        findings: empty: all is well.
+        complete: False: there were so many findings that the rest was not looked at.
+    """
+
+    entries: int
+    checkpoints: int
+    key: str
+    head: AuditHead | None
+    findings: tuple[AuditFinding, ...]
+    complete: bool = True
+
+    @property
+    def ok(self) -> bool:
+        """Nothing was found."""
+        return not self.findings

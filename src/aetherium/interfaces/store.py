@@ -23,6 +23,7 @@ from aetherium.domain.executions import Execution
 from aetherium.domain.jobs import Job, JobState
 from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import VM, VMSpec, VMState
+from aetherium.interfaces.audit import AuditRepository
 from aetherium.interfaces.cluster_store import (
     EventRepository,
     ImageRepository,
@@ -214,6 +215,9 @@ class Store(Protocol):
     @property
     def members(self) -> MemberRepository: ...
 
+    @property
+    def audit(self) -> AuditRepository: ...
+
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """Do all that `work` does with the store it is given in one transaction. `work` may be cut nowhere,
         and touches nothing but that store."""
@@ -221,7 +225,8 @@ class Store(Protocol):
 
     def of_project(self, project_id: str) -> Store:
         """The same as a tenant sees it: of VMs, executions, snapshots, jobs, tasks, schedules, events,
-        projects, API keys and members nothing but the project's is found or listed."""
+        projects, API keys, members and entries of the audit log nothing but the project's is found or
+        listed."""
         ...
 
     async def now(self) -> datetime:

@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.store import Store
 from aetherium.storage import migrating
+from aetherium.storage.audit import SqlAudit
 from aetherium.storage.database import Bound, Database, PostgresDatabase, SqliteDatabase, now
 from aetherium.storage.events import SqlEvents
 from aetherium.storage.executions import SqlExecutions
@@ -63,6 +64,7 @@ class SqlStore:
         self.secret_keys = SqlSecretKeys(database)
         self.api_keys = SqlAPIKeys(database, scope)
         self.members = SqlMembers(database, scope)
+        self.audit = SqlAudit(database, scope)
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         async def unit(connection: AsyncConnection) -> T:

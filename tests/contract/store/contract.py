@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from aetherium.interfaces.store import Store
+from tests.contract.store.auditing import AuditContract
 from tests.contract.store.databases import Stores
 from tests.contract.store.events import EventsContract
 from tests.contract.store.executions import ExecutionsContract
@@ -36,6 +37,7 @@ class StoreContract(
     QueuesContract,
     EventsContract,
     LeadersContract,
+    AuditContract,
     SecretsContract,
     APIKeysContract,
     MembersContract,

@@ -43,7 +43,7 @@ class Stores:
     """
 
     def __init__(self, where: Path | str) -> None:
-        self._where = where
+        self.where = where
         self._clock = Clock()
         self._open = AsyncExitStack()
         self._database = self._connect()
@@ -69,9 +69,9 @@ class Stores:
 
     def _connect(self) -> Database:
         database: Database
-        if isinstance(self._where, Path):
-            database = SqliteDatabase(self._where, self._clock)
+        if isinstance(self.where, Path):
+            database = SqliteDatabase(self.where, self._clock)
         else:
-            database = AheadPostgres(sa.make_url(self._where), self._clock)
+            database = AheadPostgres(sa.make_url(self.where), self._clock)
         self._open.push_async_callback(database.close)
         return database

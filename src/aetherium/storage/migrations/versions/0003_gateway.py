@@ -14,6 +14,9 @@ _TABLES = (
     "idempotency",
 )  # fmt: skip
 
+# Rows of these are added and never changed.
+_APPENDED = ("audit", "audit_checkpoints")
+
 _vms = sa.table("vms", sa.column("id"), sa.column("disk_mib"), sa.column("spec", sa.JSON))
 
 
@@ -40,6 +43,8 @@ def downgrade() -> None:
     """Take it away. Of things that have one name in several projects, all but the oldest lose it."""
     for table in _TABLES:
         op.drop_table(table)
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute("DROP FUNCTION refuse_change()")
     for table in ("vms", "snapshots"):
         op.execute(
             f"UPDATE {table} SET name = NULL WHERE name IN"  # noqa: S608 - names of ours
@@ -195,3 +200,27 @@ def _create_audit() -> None:
         sa.Column("signature", sa.LargeBinary, nullable=False),
         sa.PrimaryKeyConstraint("seq", name="pk_audit_checkpoints"),
     )
+    _refuse_changes()
+
+
+def _refuse_changes() -> None:
+    """Whoever means to change the log has to take the triggers away first, and cannot do it by mistake."""
+    if op.get_bind().dialect.name == "postgresql":
+        op.execute(
+            "CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS"
+            " $$ BEGIN RAISE EXCEPTION 'Nothing of % is changed.', TG_TABLE_NAME; END $$"
+        )
+        for table in _APPENDED:
+            op.execute(
+                f"CREATE TRIGGER {table}_refuse BEFORE UPDATE OR DELETE OR TRUNCATE ON {table}"
+                " FOR EACH STATEMENT EXECUTE FUNCTION refuse_change()"
+            )
+        return
+    for table in _APPENDED:
+        # REPLACE deletes without a trigger, so a number that is taken is refused before that.
+        taken = f" WHEN EXISTS (SELECT 1 FROM {table} WHERE seq = NEW.seq)"  # noqa: S608 - a name of ours
+        for name, when in (("update", ""), ("delete", ""), ("insert", taken)):
+            op.execute(
+                f"CREATE TRIGGER {table}_refuse_{name} BEFORE {name.upper()} ON {table}{when}"
+                f" BEGIN SELECT RAISE(ABORT, 'Nothing of {table} is changed.'); END"
+            )
