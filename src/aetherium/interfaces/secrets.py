@@ -133,7 +133,7 @@ class SecretKeyRepository(Protocol):
         ...
 
     async def retire(self, key_id: str) -> bool:
-        """Forget it, unless it is in use or the newest; whether it is gone."""
+        """Forget it, unless it is in use or the newest; whether this call has."""
         ...
 
     async def remaster(self, key: WrappedKey, master: str, wrapped: bytes) -> bool:

@@ -185,7 +185,7 @@ class SqlSecretKeys:
         used = sa.exists().where(stored_secrets.c.key_id == key_id)
         change = (
             sa.update(secret_keys)
-            .where(secret_keys.c.id == key_id, ~used)
+            .where(secret_keys.c.id == key_id, _ALIVE, ~used)
             .values(retired_at=self._database.moment(), wrapped=b"")
         )
 

@@ -117,6 +117,7 @@ class SecretsContract:
         assert not await store.secret_keys.retire(new.id)
         await store.secrets.remove(TOKEN)
         assert await store.secret_keys.retire(old.id)
+        assert not await store.secret_keys.retire(old.id)
         assert await store.secret_keys.list() == [new]
 
     async def test_nothing_is_sealed_under_a_retired_key(self, store: Store) -> None:
