@@ -15,6 +15,7 @@ from aetherium.client.images import Images
 from aetherium.client.jobs import Jobs
 from aetherium.client.projects import Projects
 from aetherium.client.queues import Queues
+from aetherium.client.retries import RetryPolicy
 from aetherium.client.schedules import Schedules
 from aetherium.client.snapshots import Snapshots
 from aetherium.client.tasks import Tasks
@@ -22,6 +23,8 @@ from aetherium.client.transport import Transport
 from aetherium.client.vms import VMs
 from aetherium.client.workers import Workers
 from aetherium.domain.checks import Check
+
+_RETRY = RetryPolicy()
 
 
 class AsyncClient:
@@ -48,9 +51,13 @@ class AsyncClient:
         self.events = Events(transport)
 
     @classmethod
-    def unix(cls, socket: Path | str) -> AsyncClient:
-        """A client of the gateway that listens at this Unix socket."""
-        return cls(Transport(Path(socket)))
+    def unix(cls, socket: Path | str, *, retry: RetryPolicy | None = _RETRY) -> AsyncClient:
+        """A client of the gateway that listens at this Unix socket.
+
+        Args:
+            retry: how what may be is tried again after an error that may pass; None: it is not.
+        """
+        return cls(Transport(Path(socket), retry=retry))
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -68,8 +75,9 @@ class AsyncClient:
         await self._transport.close()
 
     async def health(self) -> dict[str, Any]:
-        """``status``, ``version`` and ``pid`` of the gateway."""
-        found: dict[str, Any] = await self._transport.call("GET", "/healthz")
+        """``status``, ``version`` and ``pid`` of the gateway. It is asked once: whoever wants to know whether
+        it is there wants to know it now."""
+        found: dict[str, Any] = await self._transport.call("GET", "/healthz", once=True)
         return found
 
     async def doctor(self) -> list[Check]:

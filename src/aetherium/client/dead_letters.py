@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 
 from aetherium.client import values
-from aetherium.client.paging import collect
+from aetherium.client.paging import iterate
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.tasks import Task
@@ -27,13 +27,26 @@ class DeadLetters:
         limit: int | None = None,
     ) -> Sequence[Task]:
         """The newest `limit`, newest first; None: all."""
+        found = self.iterate(types=types, error_code=error_code, group=group, project=project, limit=limit)
+        return [task async for task in found]
+
+    def iterate(
+        self,
+        *,
+        types: Collection[str] = (),
+        error_code: str = "",
+        group: str = "",
+        project: str = "",
+        limit: int | None = None,
+    ) -> AsyncIterator[Task]:
+        """The same as `list`, page by page."""
         params = {
             "type": list(types),
             "error_code": error_code or None,
             "group": group or None,
             "project": project or None,
         }
-        return await collect(self._http, "/v1/dead-letters", Task, params, limit=limit)
+        return iterate(self._http, "/v1/dead-letters", Task, params, limit=limit)
 
     async def get(self, ref: str) -> Task:
         """One. Raises NotFound for a task that is not dead."""

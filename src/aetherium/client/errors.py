@@ -41,8 +41,12 @@ CLASSES: Mapping[str, type[AetheriumError]] = {
 }
 
 
-def rebuild(problem: Mapping[str, Any]) -> AetheriumError:
-    """The error that a problem document tells of; an unknown code gives an AetheriumError."""
+def rebuild(problem: Mapping[str, Any], *, retry_after: str = "") -> AetheriumError:
+    """The error that a problem document tells of; an unknown code gives an AetheriumError.
+
+    Args:
+        retry_after: the header of its answer.
+    """
     kind = CLASSES.get(str(problem.get("code", "")), AetheriumError)
     error = kind.__new__(kind)
     details = problem.get("details")
@@ -53,4 +57,6 @@ def rebuild(problem: Mapping[str, Any]) -> AetheriumError:
         hint=str(problem.get("hint") or ""),
     )
     error.details = details if isinstance(details, Mapping) else {}
+    if isinstance(error, errors.RateLimited) and retry_after.isdecimal():
+        error.details = {"retry_after_s": float(retry_after), **error.details}
     return error

@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from aetherium.client import values
+from aetherium.client.resuming import Lines, resuming
 from aetherium.client.transport import Transport
 from aetherium.domain.events import Event
 
@@ -26,7 +27,7 @@ class Events:
         types: Collection[str] = (),
         follow: bool = True,
     ) -> AsyncIterator[AsyncIterator[Event]]:
-        """What happened, and then what happens.
+        """What happened, and then what happens. A connection that is cut is taken up again where it was.
 
         Args:
             after: only events after this `seq`.
@@ -40,5 +41,20 @@ class Events:
             "type": list(types),
             "follow": None if follow else "false",
         }
-        async with self._http.lines("GET", "/v1/events", params=params) as lines:
-            yield (values.load(Event, line) async for line in lines)
+
+        async def read(lines: Lines) -> AsyncIterator[Event]:
+            async for line in lines:
+                event = values.load(Event, line)
+                params.update(after=event.seq, latest=None)
+                yield event
+
+        async with resuming(
+            self._http.retry, lambda: self._http.lines("GET", "/v1/events", params=params)
+        ) as lines:
+            yield read(lines)
+
+    async def iterate(self, *, after: int = 0, types: Collection[str] = ()) -> AsyncIterator[Event]:
+        """What happened so far, the oldest first."""
+        async with self.stream(after=after, types=types, follow=False) as events:
+            async for event in events:
+                yield event

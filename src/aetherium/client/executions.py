@@ -7,7 +7,8 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import TYPE_CHECKING, Any
 
 from aetherium.client import values
-from aetherium.client.paging import collect
+from aetherium.client.paging import iterate
+from aetherium.client.resuming import Lines, resuming
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.errors import ChannelClosed
@@ -19,10 +20,14 @@ if TYPE_CHECKING:
 
 
 class Output:
-    """An execution's output. Iterate to the end; then `result` is set."""
+    """An execution's output. Iterate to the end; then `result` is set.
 
-    def __init__(self, lines: AsyncIterator[dict[str, Any]], execution: Execution | None) -> None:
+    A connection that is cut is taken up again where it was; the execution does not notice.
+    """
+
+    def __init__(self, lines: Lines, execution: Execution | None, ends: dict[OutputStream, int]) -> None:
         self._lines = lines
+        self._ends = ends
         self.execution = execution
         self.result: ExecutionResult | None = None
 
@@ -31,7 +36,9 @@ class Output:
             if "result" in line:
                 self.result = values.load(ExecutionResult, line["result"])
                 return
-            yield OutputChunk(OutputStream(line["stream"]), line["offset"], values.load_bytes(line))
+            chunk = OutputChunk(OutputStream(line["stream"]), line["offset"], values.load_bytes(line))
+            self._ends[chunk.stream] = chunk.offset + len(chunk.data)
+            yield chunk
         raise ChannelClosed("The gateway ended the output without a result.", hint="Attach again.")
 
 
@@ -65,26 +72,35 @@ class Executions:
     @asynccontextmanager
     async def stream(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[Output]:
         """Run a command and follow its output. Leaving early does not end it."""
-        async with self._http.lines(
-            "POST",
-            f"/v1/vms/{quoted(vm)}/executions",
-            params={"mode": "stream"},
-            body=values.dump(spec),
-        ) as lines:
-            first = await anext(lines)
-            yield Output(lines, values.load(Execution, first["execution"]))
+        path, ends = f"/v1/vms/{quoted(vm)}/executions", _from(0, 0)
+        begun: list[Execution] = []
+
+        @asynccontextmanager
+        async def begin() -> AsyncIterator[Lines]:
+            async with self._http.lines(
+                "POST", path, params={"mode": "stream"}, body=values.dump(spec)
+            ) as lines:
+                begun.append(values.load(Execution, (await anext(lines))["execution"]))
+                yield lines
+
+        def again() -> AbstractAsyncContextManager[Lines]:
+            return self._output(begun[0].id, ends)
+
+        async with resuming(self._http.retry, again, first=begin) as lines:
+            yield Output(lines, begun[0], ends)
 
     @asynccontextmanager
     async def follow(
         self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
     ) -> AsyncIterator[Output]:
         """Follow the output of an execution from these offsets on."""
-        async with self._http.lines(
-            "GET",
-            f"/v1/executions/{quoted(execution_id)}/output",
-            params={"stdout_offset": stdout_offset, "stderr_offset": stderr_offset},
-        ) as lines:
-            yield Output(lines, None)
+        ends = _from(stdout_offset, stderr_offset)
+        async with resuming(self._http.retry, lambda: self._output(execution_id, ends)) as lines:
+            yield Output(lines, None, ends)
+
+    def _output(self, execution_id: str, ends: dict[OutputStream, int]) -> AbstractAsyncContextManager[Lines]:
+        params = {f"{stream}_offset": end for stream, end in ends.items()}
+        return self._http.lines("GET", f"/v1/executions/{quoted(execution_id)}/output", params=params)
 
     def interactive(self, vm: str, spec: ExecutionSpec) -> AbstractAsyncContextManager[Session]:
         """Run a command with stdin (`spec.stdin`) or in a terminal (`spec.terminal`)."""
@@ -105,7 +121,11 @@ class Executions:
 
     async def list(self, vm: str) -> Sequence[Execution]:
         """The executions of a VM, newest first."""
-        return await collect(self._http, f"/v1/vms/{quoted(vm)}/executions", Execution)
+        return [execution async for execution in self.iterate(vm)]
+
+    def iterate(self, vm: str) -> AsyncIterator[Execution]:
+        """The same as `list`, page by page."""
+        return iterate(self._http, f"/v1/vms/{quoted(vm)}/executions", Execution)
 
     async def get(self, execution_id: str) -> Execution:
         """One execution."""
@@ -134,3 +154,7 @@ class Executions:
     async def resize(self, execution_id: str, size: TerminalSize) -> None:
         """Change the size of its terminal."""
         await self._http.call("POST", f"/v1/executions/{quoted(execution_id)}/resize", body=values.dump(size))
+
+
+def _from(stdout: int, stderr: int) -> dict[OutputStream, int]:
+    return {OutputStream.STDOUT: stdout, OutputStream.STDERR: stderr}

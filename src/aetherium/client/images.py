@@ -56,7 +56,8 @@ class Images:
 
     async def remove(self, ref: str) -> int:
         """Remove a tag, and the image with its last one; by digest all of it. Bytes that became free."""
-        return int((await self._http.call("DELETE", _at(ref)))["freed_bytes"])
+        answer = await self._http.call("DELETE", _at(ref))
+        return 0 if answer is None else int(answer["freed_bytes"])  # None: see Transport.call
 
     async def prune(self, *, tagged: bool = False) -> int:
         """Remove what nobody uses. Bytes that became free."""

@@ -7,7 +7,8 @@ from contextlib import asynccontextmanager
 from urllib.parse import quote
 
 from aetherium.client import values
-from aetherium.client.paging import collect
+from aetherium.client.paging import iterate
+from aetherium.client.resuming import Lines, resuming
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, StepLog
@@ -19,14 +20,26 @@ class Jobs:
     def __init__(self, transport: Transport) -> None:
         self._http = transport
 
-    async def submit(self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None) -> Job:
-        """Start a job. Its source's paths are those of the gateway's host."""
-        body = {"spec": values.dump(spec), "secrets": dict(secrets or {})}
-        return values.load(Job, await self._http.call("POST", "/v1/jobs", body=body))
+    async def submit(
+        self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None, idempotency_key: str = ""
+    ) -> Job:
+        """Start a job. Its source's paths are those of the gateway's host.
 
-    async def list(self, *, states: Collection[JobState] = ()) -> Sequence[Job]:
-        """Jobs, newest first."""
-        return await collect(self._http, "/v1/jobs", Job, {"state": [state.value for state in states]})
+        Args:
+            idempotency_key: with it this may be called again, by whomever: the first job comes back.
+        """
+        body = {"spec": values.dump(spec), "secrets": dict(secrets or {})}
+        key = idempotency_key or values.new_key()
+        return values.load(Job, await self._http.call("POST", "/v1/jobs", body=body, key=key))
+
+    async def list(self, *, states: Collection[JobState] = (), limit: int | None = None) -> Sequence[Job]:
+        """The newest `limit` jobs, newest first; None: all."""
+        return [job async for job in self.iterate(states=states, limit=limit)]
+
+    def iterate(self, *, states: Collection[JobState] = (), limit: int | None = None) -> AsyncIterator[Job]:
+        """The same as `list`, page by page."""
+        params = {"state": [state.value for state in states]}
+        return iterate(self._http, "/v1/jobs", Job, params, limit=limit)
 
     async def get(self, ref: str) -> Job:
         """One job."""
@@ -39,11 +52,21 @@ class Jobs:
 
     @asynccontextmanager
     async def events(self, ref: str, *, after: int = 0) -> AsyncIterator[AsyncIterator[JobEvent]]:
-        """What happens in it, from the event after `after` on, until it has ended."""
-        async with self._http.lines(
-            "GET", f"/v1/jobs/{quoted(ref)}/events", params={"after": after}
+        """What happens in it, from the event after `after` on, until it has ended. A connection that is cut
+        is taken up again where it was."""
+        path, seq = f"/v1/jobs/{quoted(ref)}/events", after
+
+        async def read(lines: Lines) -> AsyncIterator[JobEvent]:
+            nonlocal seq
+            async for line in lines:
+                event = values.load(JobEvent, line)
+                seq = event.seq
+                yield event
+
+        async with resuming(
+            self._http.retry, lambda: self._http.lines("GET", path, params={"after": seq})
         ) as lines:
-            yield (values.load(JobEvent, line) async for line in lines)
+            yield read(lines)
 
     async def cancel(self, ref: str) -> Job:
         """Ask it to end; returns at once."""

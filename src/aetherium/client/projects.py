@@ -23,7 +23,8 @@ class Projects:
     async def create(self, name: str, *, quota: Quota | None = None) -> Project:
         """A project."""
         body = {"name": name, "quota": values.dump(quota or Quota())}
-        return values.load(Project, await self._http.call("POST", "/v1/projects", body=body))
+        found = await self._http.call("POST", "/v1/projects", body=body, key=values.new_key())
+        return values.load(Project, found)
 
     async def get(self, ref: str) -> Project:
         """One project."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aetherium.client import values
+from aetherium.client.paging import iterate
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.projects import DEFAULT_PROJECT
@@ -21,11 +22,16 @@ class Schedules:
     async def create(self, name: str, spec: ScheduleSpec, *, project: str = DEFAULT_PROJECT) -> Schedule:
         """A schedule; its first task is made at its next time."""
         body = {"name": name, "spec": values.dump(spec), "project": project}
-        return values.load(Schedule, await self._http.call("POST", "/v1/schedules", body=body))
+        found = await self._http.call("POST", "/v1/schedules", body=body, key=values.new_key())
+        return values.load(Schedule, found)
 
     async def list(self) -> Sequence[Schedule]:
         """All, by name."""
-        return values.load_all(Schedule, (await self._http.call("GET", "/v1/schedules"))["items"])
+        return [schedule async for schedule in self.iterate()]
+
+    def iterate(self) -> AsyncIterator[Schedule]:
+        """The same as `list`, page by page."""
+        return iterate(self._http, "/v1/schedules", Schedule)
 
     async def get(self, ref: str) -> Schedule:
         """One schedule."""
@@ -41,7 +47,8 @@ class Schedules:
 
     async def run_now(self, ref: str) -> Task:
         """Make its task now, beside its times."""
-        return values.load(Task, await self._http.call("POST", f"/v1/schedules/{quoted(ref)}/run"))
+        found = await self._http.call("POST", f"/v1/schedules/{quoted(ref)}/run", key=values.new_key())
+        return values.load(Task, found)
 
     async def delete(self, ref: str) -> None:
         """Delete it; the tasks that it has made stay."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 
 from aetherium.client import values
-from aetherium.client.paging import collect
+from aetherium.client.paging import iterate
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.snapshots import Snapshot
@@ -19,14 +19,17 @@ class Snapshots:
 
     async def create(self, vm: str, *, name: str | None = None) -> Snapshot:
         """Memory, disk and devices of a VM."""
-        body = {"name": name}
-        return values.load(
-            Snapshot, await self._http.call("POST", f"/v1/vms/{quoted(vm)}/snapshots", body=body)
-        )
+        path = f"/v1/vms/{quoted(vm)}/snapshots"
+        found = await self._http.call("POST", path, body={"name": name}, key=values.new_key())
+        return values.load(Snapshot, found)
 
     async def list(self) -> Sequence[Snapshot]:
         """All snapshots, newest first."""
-        return await collect(self._http, "/v1/snapshots", Snapshot)
+        return [snapshot async for snapshot in self.iterate()]
+
+    def iterate(self) -> AsyncIterator[Snapshot]:
+        """The same as `list`, page by page."""
+        return iterate(self._http, "/v1/snapshots", Snapshot)
 
     async def get(self, ref: str) -> Snapshot:
         """One snapshot."""

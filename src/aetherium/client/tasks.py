@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 
 from aetherium.client import values
-from aetherium.client.paging import collect
+from aetherium.client.paging import iterate
 from aetherium.client.transport import Transport
 from aetherium.client.vms import quoted
 from aetherium.domain.projects import DEFAULT_PROJECT
@@ -23,10 +23,13 @@ class Tasks:
     async def submit(
         self, spec: TaskSpec, *, project: str = DEFAULT_PROJECT, idempotency_key: str = ""
     ) -> Task:
-        """Submit a task; it is durable on return. With a key it may be called again: the first task comes
-        back."""
+        """Submit a task; it is durable on return.
+
+        Args:
+            idempotency_key: with it this may be called again, by whomever: the first task comes back.
+        """
         body = {"spec": values.dump(spec), "project": project}
-        found = await self._http.call("POST", "/v1/tasks", body=body, headers=_keyed(idempotency_key))
+        found = await self._http.call("POST", "/v1/tasks", body=body, key=idempotency_key or values.new_key())
         return values.load(Task, found)
 
     async def submit_many(
@@ -34,7 +37,9 @@ class Tasks:
     ) -> Sequence[Task]:
         """Submit up to 1000 tasks, all or none; they come back in their order."""
         body = {"specs": [values.dump(spec) for spec in specs], "project": project}
-        found = await self._http.call("POST", "/v1/tasks/batch", body=body, headers=_keyed(idempotency_key))
+        found = await self._http.call(
+            "POST", "/v1/tasks/batch", body=body, key=idempotency_key or values.new_key()
+        )
         return values.load_all(Task, found)
 
     async def list(
@@ -50,6 +55,33 @@ class Tasks:
         limit: int | None = None,
     ) -> Sequence[Task]:
         """The newest `limit` tasks, newest first; None: all."""
+        return [
+            task
+            async for task in self.iterate(
+                states=states,
+                types=types,
+                group=group,
+                priority=priority,
+                worker=worker,
+                error_code=error_code,
+                project=project,
+                limit=limit,
+            )
+        ]
+
+    def iterate(
+        self,
+        *,
+        states: Collection[TaskState] = (),
+        types: Collection[str] = (),
+        group: str = "",
+        priority: Priority | None = None,
+        worker: str = "",
+        error_code: str = "",
+        project: str = "",
+        limit: int | None = None,
+    ) -> AsyncIterator[Task]:
+        """The same as `list`, page by page."""
         params: dict[str, Any] = {
             "state": [state.value for state in states],
             "type": list(types),
@@ -59,7 +91,7 @@ class Tasks:
             "error_code": error_code or None,
             "project": project or None,
         }
-        return await collect(self._http, "/v1/tasks", Task, params, limit=limit)
+        return iterate(self._http, "/v1/tasks", Task, params, limit=limit)
 
     async def get(self, ref: str) -> Task:
         """One task."""
@@ -103,7 +135,3 @@ class Tasks:
     async def types(self) -> Sequence[TaskTypeInfo]:
         """The types there are, by name."""
         return values.load_all(TaskTypeInfo, await self._http.call("GET", "/v1/tasks/types"))
-
-
-def _keyed(key: str) -> dict[str, str]:
-    return {"idempotency-key": key} if key else {}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import secrets
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, TypeVar
@@ -42,6 +43,11 @@ def dump(value: Any) -> Any:
     """A domain value as JSON types."""
     kind: Any = type(value)
     return _adapter(kind).dump_python(value, mode="json")
+
+
+def new_key() -> str:
+    """An Idempotency-Key: what is asked for with it is done once, however often the request is made."""
+    return secrets.token_hex(16)
 
 
 def load_bytes(value: Mapping[str, Any]) -> bytes:
