@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING, Protocol
 
 from aetherium.domain.identity import Caller
 from aetherium.gateway.access.access import Access, Known
+from aetherium.gateway.access.audit import Audit
 from aetherium.gateway.access.executions import Executions
+from aetherium.gateway.access.identity import Keys, Members
 from aetherium.gateway.access.installation import Cluster, Events, Images, Projects, Queues, Workers
 from aetherium.gateway.access.jobs import Jobs
+from aetherium.gateway.access.secrets import Secrets
 from aetherium.gateway.access.tasks import Schedules, Tasks
 from aetherium.gateway.access.vms import Snapshots, VMs
 from aetherium.interfaces.audit import Auditor
@@ -19,20 +22,27 @@ if TYPE_CHECKING:
     from aetherium.gateway.remote.snapshots import RemoteSnapshots
     from aetherium.gateway.remote.vms import RemoteVMs
     from aetherium.interfaces.pool import VMPool
+    from aetherium.interfaces.rates import RateLimiter
     from aetherium.interfaces.store import Store
+    from aetherium.services.audit.service import AuditService
     from aetherium.services.doctor import Doctor
     from aetherium.services.events import EventService
     from aetherium.services.executions import ExecutionService
+    from aetherium.services.identity.authentication import Authenticator
+    from aetherium.services.identity.keys import KeyService
+    from aetherium.services.identity.members import MemberService
     from aetherium.services.images import ImageService
     from aetherium.services.jobs import JobService
     from aetherium.services.projects import ProjectService
     from aetherium.services.queues import QueueService
     from aetherium.services.schedules import ScheduleService
+    from aetherium.services.secrets.service import SecretService
     from aetherium.services.shared_images import SharedImageService
     from aetherium.services.snapshots import SnapshotService
     from aetherium.services.tasks import TaskService
     from aetherium.services.vms import VMService
     from aetherium.services.workers import WorkerService
+    from aetherium.settings import Settings
 
 
 class Services(Protocol):
@@ -42,6 +52,20 @@ class Services(Protocol):
     def store(self) -> Store: ...
     @property
     def auditor(self) -> Auditor: ...
+    @property
+    def settings(self) -> Settings: ...
+    @property
+    def authenticator(self) -> Authenticator: ...
+    @property
+    def rates(self) -> RateLimiter: ...
+    @property
+    def keys(self) -> KeyService: ...
+    @property
+    def members(self) -> MemberService: ...
+    @property
+    def secrets(self) -> SecretService: ...
+    @property
+    def audit(self) -> AuditService: ...
     @property
     def vms(self) -> VMService | RemoteVMs: ...
     @property
@@ -121,6 +145,22 @@ class Platform:
     @cached_property
     def projects(self) -> Projects:
         return Projects(self._access, self._services.projects)
+
+    @cached_property
+    def keys(self) -> Keys:
+        return Keys(self._access, self._services.keys)
+
+    @cached_property
+    def members(self) -> Members:
+        return Members(self._access, self._services.members)
+
+    @cached_property
+    def secrets(self) -> Secrets:
+        return Secrets(self._access, self._services.secrets)
+
+    @cached_property
+    def audit(self) -> Audit:
+        return Audit(self._access, self._services.audit)
 
     @cached_property
     def events(self) -> Events:
