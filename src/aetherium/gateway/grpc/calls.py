@@ -1,0 +1,51 @@
+"""What the services share: whose platform a call stands on, and pages."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Protocol, TypeVar
+
+from grpc.aio import ServicerContext
+
+from aetherium.domain.errors import InvalidInput
+from aetherium.gateway.access import Platform
+
+Context = ServicerContext[Any, Any]
+# The services as the caller has them. Raises Unauthenticated, Forbidden, NotFound (the project).
+PlatformOf = Callable[[Context], Awaitable[Platform]]
+
+_LIMIT = 100
+_MOST = 1000
+
+
+class _HasId(Protocol):
+    @property
+    def id(self) -> str: ...
+
+
+T = TypeVar("T", bound=_HasId)
+
+
+class Service:
+    """One service of the platform.
+
+    Args:
+        platform_of: called once for each call, before anything else is done.
+    """
+
+    def __init__(self, platform_of: PlatformOf) -> None:
+        self._platform_of = platform_of
+
+
+def limit_of(given: int) -> int:
+    """How many items a page has. Raises InvalidInput."""
+    if not 0 <= given <= _MOST:
+        raise InvalidInput(f"limit is {given}.", hint=f"Use 1 to {_MOST}.", field="limit")
+    return given or _LIMIT
+
+
+def page(items: Sequence[T], limit: int, cursor: str) -> tuple[Sequence[T], str]:
+    """One page of `items`, which are newest first and have sortable ids, after the id `cursor`; and the next
+    cursor, empty for the last page."""
+    rest = [item for item in items if not cursor or item.id < cursor]
+    return rest[:limit], rest[limit - 1].id if len(rest) > limit else ""

@@ -1,0 +1,45 @@
+# ruff: noqa: N802  # the methods are named as in the .proto file
+"""Projects."""
+
+from __future__ import annotations
+
+from aetherium.domain.projects import Project, Quota
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.values import from_message, to_message, to_messages
+from aetherium.protocol.generated import projects_pb2 as pb
+from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceServicer
+
+
+class ProjectCalls(Service, ProjectServiceServicer):
+    """See projects.proto."""
+
+    async def List(
+        self, request: pb.ProjectServiceListRequest, context: Context
+    ) -> pb.ProjectServiceListResponse:
+        platform = await self._platform_of(context)
+        found = await platform.projects.list()
+        return pb.ProjectServiceListResponse(projects=to_messages(pb.Project, found))
+
+    async def Get(
+        self, request: pb.ProjectServiceGetRequest, context: Context
+    ) -> pb.ProjectServiceGetResponse:
+        platform = await self._platform_of(context)
+        return pb.ProjectServiceGetResponse(project=_project(await platform.projects.get(request.ref)))
+
+    async def Create(
+        self, request: pb.ProjectServiceCreateRequest, context: Context
+    ) -> pb.ProjectServiceCreateResponse:
+        platform = await self._platform_of(context)
+        made = await platform.projects.create(request.name, quota=from_message(request.quota, Quota))
+        return pb.ProjectServiceCreateResponse(project=_project(made))
+
+    async def SetQuota(
+        self, request: pb.ProjectServiceSetQuotaRequest, context: Context
+    ) -> pb.ProjectServiceSetQuotaResponse:
+        platform = await self._platform_of(context)
+        changed = await platform.projects.set_quota(request.ref, from_message(request.quota, Quota))
+        return pb.ProjectServiceSetQuotaResponse(project=_project(changed))
+
+
+def _project(project: Project) -> pb.Project:
+    return to_message(pb.Project, project)

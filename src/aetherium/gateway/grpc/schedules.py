@@ -1,0 +1,69 @@
+# ruff: noqa: N802  # the methods are named as in the .proto file
+"""Schedules."""
+
+from __future__ import annotations
+
+from aetherium.domain.schedules import Schedule, ScheduleSpec
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.values import from_message, to_message, to_messages
+from aetherium.protocol.generated import schedules_pb2 as pb
+from aetherium.protocol.generated import tasks_pb2
+from aetherium.protocol.generated.schedules_pb2_grpc import ScheduleServiceServicer
+
+
+class ScheduleCalls(Service, ScheduleServiceServicer):
+    """See schedules.proto."""
+
+    async def Create(
+        self, request: pb.ScheduleServiceCreateRequest, context: Context
+    ) -> pb.ScheduleServiceCreateResponse:
+        platform = await self._platform_of(context)
+        made = await platform.schedules.create(request.name, from_message(request.spec, ScheduleSpec))
+        return pb.ScheduleServiceCreateResponse(schedule=_schedule(made))
+
+    async def Get(
+        self, request: pb.ScheduleServiceGetRequest, context: Context
+    ) -> pb.ScheduleServiceGetResponse:
+        platform = await self._platform_of(context)
+        return pb.ScheduleServiceGetResponse(schedule=_schedule(await platform.schedules.get(request.ref)))
+
+    async def List(
+        self, request: pb.ScheduleServiceListRequest, context: Context
+    ) -> pb.ScheduleServiceListResponse:
+        platform = await self._platform_of(context)
+        found = await platform.schedules.list()
+        return pb.ScheduleServiceListResponse(schedules=to_messages(pb.Schedule, found))
+
+    async def Pause(
+        self, request: pb.ScheduleServicePauseRequest, context: Context
+    ) -> pb.ScheduleServicePauseResponse:
+        platform = await self._platform_of(context)
+        return pb.ScheduleServicePauseResponse(
+            schedule=_schedule(await platform.schedules.pause(request.ref))
+        )
+
+    async def Resume(
+        self, request: pb.ScheduleServiceResumeRequest, context: Context
+    ) -> pb.ScheduleServiceResumeResponse:
+        platform = await self._platform_of(context)
+        return pb.ScheduleServiceResumeResponse(
+            schedule=_schedule(await platform.schedules.resume(request.ref))
+        )
+
+    async def RunNow(
+        self, request: pb.ScheduleServiceRunNowRequest, context: Context
+    ) -> pb.ScheduleServiceRunNowResponse:
+        platform = await self._platform_of(context)
+        task = await platform.schedules.run_now(request.ref)
+        return pb.ScheduleServiceRunNowResponse(task=to_message(tasks_pb2.Task, task))
+
+    async def Delete(
+        self, request: pb.ScheduleServiceDeleteRequest, context: Context
+    ) -> pb.ScheduleServiceDeleteResponse:
+        platform = await self._platform_of(context)
+        await platform.schedules.delete(request.ref)
+        return pb.ScheduleServiceDeleteResponse()
+
+
+def _schedule(schedule: Schedule) -> pb.Schedule:
+    return to_message(pb.Schedule, schedule)
