@@ -45,15 +45,12 @@ async def walk(
             mark = await anext(marks, None)
 
 
-def head_line(head: AuditHead) -> dict[str, Any]:
-    """The last line."""
-    return {"head": {"seq": head.seq, "hash": head.hash, "signature": head.signature}}
-
-
-def line(item: AuditEntry | AuditCheckpoint) -> dict[str, Any]:
-    """The line of an entry or a checkpoint."""
+def line(item: AuditEntry | AuditCheckpoint | AuditHead) -> dict[str, Any]:
+    """The line of an entry, a checkpoint or the end."""
     if isinstance(item, AuditEntry):
         return {"entry": {**document(item), "hash": item.hash}}
+    if isinstance(item, AuditHead):
+        return {"head": {"seq": item.seq, "hash": item.hash, "signature": item.signature}}
     return {
         "checkpoint": {
             "seq": item.seq,
@@ -86,12 +83,12 @@ def verify_lines(
     verifier = Verifier([checked_key(key) for key in keys] or [checked_key(str(begin.get("key")))], outside)
     for number, each in parsed:
         try:
-            if "head" in each:
-                return _ended(verifier, _head(each["head"]), parsed)
-            if "entry" in each:
-                verifier.entry(_entry(each["entry"]))
-            else:
-                verifier.checkpoint(_checkpoint(each["checkpoint"]))
+            item = _item(each)
+            if line(item) != each:
+                raise _unusable(number, "it is not as an export writes it")
+            if isinstance(item, AuditHead):
+                return _ended(verifier, item, parsed)
+            verifier.show(item)
         except (KeyError, TypeError, ValueError) as error:
             raise _unusable(number, "it is no entry, checkpoint or end") from error
     return verifier.end(None)
@@ -139,6 +136,15 @@ def _unusable(number: int, why: str) -> InvalidInput:
     )
 
 
+def _item(found: Mapping[str, Any]) -> AuditEntry | AuditCheckpoint | AuditHead:
+    if "entry" in found:
+        return _entry(found["entry"])
+    if "checkpoint" in found:
+        return _checkpoint(found["checkpoint"])
+    head = found["head"]
+    return AuditHead(int(head["seq"]), head["hash"], head["signature"])
+
+
 def _entry(found: Mapping[str, Any]) -> AuditEntry:
     """Exactly what was written, so that the hash says whether it was."""
     texts = {name: found[name] for name in _TEXTS}
@@ -150,10 +156,6 @@ def _entry(found: Mapping[str, Any]) -> AuditEntry:
 def _checkpoint(found: Mapping[str, Any]) -> AuditCheckpoint:
     at = datetime.fromisoformat(found["at"])
     return AuditCheckpoint(int(found["seq"]), at, found["hash"], found["key"], found["signature"])
-
-
-def _head(found: Mapping[str, Any]) -> AuditHead:
-    return AuditHead(int(found["seq"]), found["hash"], found["signature"])
 
 
 async def _entries(repository: AuditRepository, end: AuditEnd) -> AsyncGenerator[AuditEntry, None]:

@@ -10,7 +10,7 @@ from aetherium.domain.audit import AuditEntry, AuditHead, AuditVerification
 from aetherium.interfaces.audit import AuditEnd, AuditFilter, AuditRepository
 from aetherium.interfaces.store import Store
 from aetherium.services.audit.chain import GENESIS
-from aetherium.services.audit.exported import VERSION, head_line, line, walk
+from aetherium.services.audit.exported import VERSION, line, walk
 from aetherium.services.audit.log import AuditLog
 from aetherium.services.audit.signing import Signer
 from aetherium.services.audit.verifying import Verifier
@@ -71,7 +71,7 @@ class AuditService:
         async with aclosing(walk(repository, end)) as items:
             async for item in items:
                 yield line(item)
-        yield head_line(end.head or AuditHead(0, GENESIS, ""))
+        yield line(end.head or AuditHead(0, GENESIS, ""))
 
     async def _of_project(self, project_id: str) -> AsyncGenerator[dict[str, Any], None]:
         repository = self._store.of_project(project_id).audit
@@ -89,14 +89,11 @@ async def _look(verifier: Verifier, repository: AuditRepository, end: AuditEnd) 
     try:
         async with aclosing(walk(repository, end)) as items:
             async for item in items:
-                if isinstance(item, AuditEntry):
-                    verifier.entry(item)
-                else:
-                    verifier.checkpoint(item)
+                verifier.show(item)
                 seen = item.seq
                 if verifier.full:
                     break
-    except (TypeError, ValueError, OverflowError):  # a row that we have never written
+    except (KeyError, TypeError, ValueError, OverflowError):  # a row that we have never written
         verifier.unreadable(seen)
         return False
     return True

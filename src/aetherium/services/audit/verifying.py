@@ -39,7 +39,7 @@ _FAR = 100
 
 
 class Verifier:
-    """Call `entry` and `checkpoint` for what there is, by number, then `end`.
+    """Call `show` for what there is, by number, then `end`.
 
     Args:
         keys: public keys whose signatures are right; the first one is the present one.
@@ -63,8 +63,31 @@ class Verifier:
         """There are so many findings that the rest does not matter."""
         return len(self._findings) >= MOST_FINDINGS
 
-    def entry(self, entry: AuditEntry) -> None:
-        """The next entry."""
+    def show(self, item: AuditEntry | AuditCheckpoint) -> None:
+        """The next one; a checkpoint behind its entry, if that is there."""
+        if isinstance(item, AuditEntry):
+            self._look_at_entry(item)
+        else:
+            self._look_at_checkpoint(item)
+
+    def unreadable(self, after: int) -> None:
+        """Something behind this number is nothing that was ever written."""
+        self._find(after + 1, FindingKind.CHANGED, f"An entry or checkpoint behind {after} cannot be read.")
+
+    def end(self, head: AuditHead | None, *, complete: bool = True) -> AuditVerification:
+        """What was found."""
+        if complete and not self.full:
+            self._finish(head)
+        for key, seq in self._strangers.items():
+            if key not in self._vouched:
+                what = f"The checkpoint at entry {seq} is signed by another key: {key}."
+                self._find(seq, FindingKind.FORGED, what)
+        found = tuple(sorted(self._findings, key=lambda finding: finding.seq))
+        return AuditVerification(
+            self._entries, self._checkpoints, self._keys[0], head, found, complete and not self.full
+        )
+
+    def _look_at_entry(self, entry: AuditEntry) -> None:
         self._entries += 1
         last, seq = self._last, entry.seq
         right = hash_of(entry) == entry.hash
@@ -84,13 +107,12 @@ class Verifier:
             why = f"Before entry {seq} the log was changed from outside: {entry.event.outcome}."
             self._find(seq, FindingKind.INTERRUPTED, why)
         elif entry.event.action == KEY_CHANGED:
-            self._vouched.add(str(entry.event.data.get("previous")))
+            self._vouched.add(str(entry.event.data["previous"]))
         self._last = AuditHead(seq, entry.hash, "")
         if (wanted := self._wanted.pop(seq, None)) is not None:
             self._fit(seq, wanted == entry.hash)
 
-    def checkpoint(self, checkpoint: AuditCheckpoint) -> None:
-        """The next checkpoint; its entry has been there before, if it is there."""
+    def _look_at_checkpoint(self, checkpoint: AuditCheckpoint) -> None:
         seq = checkpoint.seq
         if not is_signed(checkpoint):
             self._find(seq, FindingKind.FORGED, f"The signature of the checkpoint at entry {seq} is wrong.")
@@ -105,23 +127,6 @@ class Verifier:
         else:
             what = f"The checkpoint at entry {seq} comes behind entry {self._last.seq}."
             self._find(seq, FindingKind.REORDERED, what)
-
-    def unreadable(self, after: int) -> None:
-        """Something behind this number is nothing that was ever written."""
-        self._find(after + 1, FindingKind.CHANGED, f"An entry or checkpoint behind {after} cannot be read.")
-
-    def end(self, head: AuditHead | None, *, complete: bool = True) -> AuditVerification:
-        """What was found."""
-        if complete and not self.full:
-            self._finish(head)
-        for key, seq in self._strangers.items():
-            if key not in self._vouched:
-                what = f"The checkpoint at entry {seq} is signed by another key: {key}."
-                self._find(seq, FindingKind.FORGED, what)
-        found = tuple(sorted(self._findings, key=lambda finding: finding.seq))
-        return AuditVerification(
-            self._entries, self._checkpoints, self._keys[0], head, found, complete and not self.full
-        )
 
     def _finish(self, head: AuditHead | None) -> None:
         last = self._last
