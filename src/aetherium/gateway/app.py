@@ -10,8 +10,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from aetherium import __version__
 from aetherium.domain.errors import Unavailable
-from aetherium.gateway import problems
+from aetherium.gateway import docs, openapi, problems
 from aetherium.gateway.access import Known, Services
+from aetherium.gateway.auth import Authentication
+from aetherium.gateway.bounds import Bounds
+from aetherium.gateway.headers import AnswerHeaders
+from aetherium.gateway.origins import Origins, Sharing
 from aetherium.gateway.rest import (
     dead_letters,
     events,
@@ -24,6 +28,7 @@ from aetherium.gateway.rest import (
     projects,
     queues,
     schedules,
+    secrets,
     snapshots,
     tasks,
     vms,
@@ -46,13 +51,17 @@ _PARTS = (
     queues,
     workers,
     projects,
+    secrets,
     events,
 )
 _DESCRIPTION = """Runs untrusted jobs and agents in isolated microVMs.
 
 Errors are problem documents (RFC 9457) with a stable `code` and a `hint`. Streams are NDJSON: one JSON
-value per line; an error after the first line comes as a last line `{"error": …}`. Bytes are
-`{"text": …}` where they are UTF-8 and `{"base64": …}` otherwise."""
+value per line; an error after the first line comes as a last line `{"error": …}`. Those that can be
+followed come as Server-Sent Events for `Accept: text/event-stream`, and go on behind the `Last-Event-ID`.
+Bytes are `{"text": …}` where they are UTF-8 and `{"base64": …}` otherwise.
+
+Terminals and stdin go over WebSockets: `/v1/vms/{ref}/terminal`, `/v1/executions/{execution_id}/attach`."""
 
 
 def create_app(services: Services, drain: Drain | None = None) -> FastAPI:
@@ -63,33 +72,48 @@ def create_app(services: Services, drain: Drain | None = None) -> FastAPI:
         description=_DESCRIPTION,
         license_info={"name": "Apache-2.0", "identifier": "Apache-2.0"},
         redirect_slashes=False,
+        docs_url=None,
+        redoc_url=None,
+        generate_unique_id_function=openapi.operation_id,
     )
     app.state.services = services
     app.state.known = Known()
     app.state.drain = drain or Drain()
     problems.install(app)
+    openapi.install(app)
+    app.include_router(docs.router)
     app.include_router(health.router)
     for module in _PARTS:
         app.include_router(module.router, prefix="/v1")
+    # From the inside out.
+    app.add_middleware(Authentication, services=services)
+    app.add_middleware(Bounds, services=services)
+    app.add_middleware(Origins, services=services)
     app.add_middleware(Unforeseen)
+    app.add_middleware(Sharing, services=services)
+    app.add_middleware(AnswerHeaders)
     return app
 
 
+_STARTS = ("http.response.start", "websocket.accept", "websocket.close", "websocket.http.response.start")
+
+
 class Unforeseen:
-    """Turns what no handler has foreseen into a problem document and a line in the log."""
+    """Turns what no handler has foreseen into a problem document and a line in the log; and what is refused
+    before it reaches one. A WebSocket is then not opened."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        if scope["type"] not in ("http", "websocket"):
             await self._app(scope, receive, send)
             return
         started = False
 
         async def note(message: Message) -> None:
             nonlocal started
-            started = started or message["type"] == "http.response.start"
+            started = started or message["type"] in _STARTS
             await send(message)
 
         try:

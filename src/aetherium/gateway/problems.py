@@ -7,12 +7,15 @@ to match on), ``hint``, ``details`` (data) and ``retryable``. Nothing of a trace
 from __future__ import annotations
 
 import difflib
+import math
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any
 
 from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
+from pydantic import TypeAdapter
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse, Response
 
@@ -46,6 +49,9 @@ STATUS: Mapping[str, int] = {
     "image_failed": 422,
     "source_failed": 422,
     "process_failed": 502,
+    # Of HTTP alone.
+    "method_not_allowed": 405,
+    "range_not_satisfiable": 416,
 }
 
 # What the guest's kernel said, where HTTP has a word for it.
@@ -63,6 +69,26 @@ _ERRNO_STATUS = {
     "ENOSPC": 507,
     "EDQUOT": 507,
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What went wrong (RFC 9457). `code` is stable, to match on; `hint`: what to do next; `details`: data;
+    `retryable`: the same request may succeed later."""
+
+    type: str
+    title: str
+    status: int
+    code: str
+    detail: str
+    hint: str
+    details: dict[str, Any]
+    retryable: bool
+
+
+def schema() -> dict[str, Any]:
+    """Of a problem document, as JSON Schema."""
+    return TypeAdapter(Problem).json_schema()
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -130,7 +156,9 @@ def unforeseen(incident: str) -> dict[str, Any]:
 
 def problem_response(body: Mapping[str, Any]) -> Response:
     """`body` as a response."""
-    headers = {"retry-after": "1"} if body["status"] == HTTPStatus.SERVICE_UNAVAILABLE else None
+    headers = {}
+    if body["status"] in (HTTPStatus.SERVICE_UNAVAILABLE, HTTPStatus.TOO_MANY_REQUESTS):
+        headers["retry-after"] = str(math.ceil(body["details"].get("retry_after_s", 1)))
     return JSONResponse(dict(body), status_code=body["status"], media_type=MEDIA_TYPE, headers=headers)
 
 

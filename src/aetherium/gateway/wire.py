@@ -17,7 +17,7 @@ from aetherium.domain.errors import InvalidInput
 from aetherium.gateway.problems import nearest
 
 # What stays inside: drivers' handles (paths and pids of the host), owners, secret values.
-_HIDDEN: Mapping[str, Any] = {
+HIDDEN: Mapping[str, Any] = {
     "VM": {"handle", "owner"},
     "Snapshot": {"driver_data"},
     "Execution": {"spec": {"secret_env"}},
@@ -35,13 +35,13 @@ def dump(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return [dump(item) for item in value]
     kind: Any = type(value)
-    return _adapter(kind).dump_python(value, mode="json", exclude=_HIDDEN.get(kind.__name__))
+    return _adapter(kind).dump_python(value, mode="json", exclude=HIDDEN.get(kind.__name__))
 
 
 def dump_json(value: Any) -> bytes:
     """A domain value as JSON."""
     kind: Any = type(value)
-    return _adapter(kind).dump_json(value, exclude=_HIDDEN.get(kind.__name__))
+    return _adapter(kind).dump_json(value, exclude=HIDDEN.get(kind.__name__))
 
 
 def reply(value: Any, status: int = 200) -> Response:

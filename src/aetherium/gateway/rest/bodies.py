@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Annotated
 
-from fastapi import Body, Query
+from fastapi import Body, Header, Query
 
 from aetherium.domain.executions import ExecutionSpec, TerminalSize
 from aetherium.domain.images import ImageRecipe
@@ -20,6 +20,15 @@ from aetherium.gateway.wire import refusing_unknown_keys
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items per page.")]
 Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
+Wait = Annotated[bool, Query(description="Answer at its end.")]
+Key = Annotated[
+    str,
+    Header(
+        alias="Idempotency-Key",
+        max_length=255,
+        description="Made up by the client. A repeat with the same one is answered as the first request was.",
+    ),
+]
 Path = Annotated[str, Query(min_length=1, description="Path in the guest.")]
 
 
@@ -182,6 +191,20 @@ class ScheduleCreate:
 
 
 @dataclass(frozen=True, slots=True)
+class SecretSet:
+    """A secret's value: text of at most 64 KiB."""
+
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SecretRotation:
+    """`master`: only wrap the keys under the present master key, after it was replaced."""
+
+    master: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class ProjectCreate:
     """A project."""
 
@@ -211,5 +234,7 @@ TaskCancelBody = Annotated[TaskCancel | None, refusing_unknown_keys(TaskCancel),
 TaskChoiceBody = Annotated[TaskChoice, refusing_unknown_keys(TaskChoice), Body()]
 ScheduleBody = Annotated[ScheduleCreate, refusing_unknown_keys(ScheduleCreate), Body()]
 LimitBody = Annotated[TypeLimit, refusing_unknown_keys(TypeLimit), Body()]
+SecretBody = Annotated[SecretSet, refusing_unknown_keys(SecretSet), Body()]
+RotationBody = Annotated[SecretRotation | None, refusing_unknown_keys(SecretRotation), Body()]
 ProjectBody = Annotated[ProjectCreate, refusing_unknown_keys(ProjectCreate), Body()]
 QuotaBody = Annotated[Quota, refusing_unknown_keys(Quota), Body()]

@@ -8,15 +8,16 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.errors import NotFound
 from aetherium.domain.tasks import Task, TaskState
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import Platform, PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import Where, choice
 from aetherium.services import bulk
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
 
-@router.get("", response_model=list[Task])
+@router.get("", response_model=answers.Page[Task])
 async def index(
     platform: PlatformDep, where: Where, limit: bodies.Limit = 100, cursor: bodies.Cursor = None
 ) -> Response:
@@ -26,13 +27,13 @@ async def index(
     return wire.page(found, limit=limit, cursor=cursor)
 
 
-@router.post("/requeue")
+@router.post("/requeue", response_model=answers.Changed)
 async def requeue_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Try all dead tasks that fit anew; answers how many were changed."""
     return JSONResponse({"changed": await bulk.requeue(platform.tasks, **await choice(body, platform))})
 
 
-@router.post("/discard")
+@router.post("/discard", response_model=answers.Changed)
 async def discard_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Put all dead tasks that fit aside; answers how many were changed."""
     return JSONResponse({"changed": await bulk.discard(platform.tasks, **await choice(body, platform))})
@@ -44,13 +45,13 @@ async def get(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await _dead(ref, platform))
 
 
-@router.post("/{ref}/requeue", response_model=Task)
+@router.post("/{ref}/requeue", response_model=Task, responses=errors("conflict", "invalid_transition"))
 async def requeue(ref: str, platform: PlatformDep) -> Response:
     """Try a dead task anew, with fresh attempts."""
     return wire.reply(await platform.tasks.requeue((await _dead(ref, platform)).id))
 
 
-@router.post("/{ref}/discard", response_model=Task)
+@router.post("/{ref}/discard", response_model=Task, responses=errors("conflict", "invalid_transition"))
 async def discard(ref: str, platform: PlatformDep) -> Response:
     """Put a dead task aside."""
     return wire.reply(await platform.tasks.discard((await _dead(ref, platform)).id))

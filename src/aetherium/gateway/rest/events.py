@@ -10,13 +10,28 @@ from fastapi import APIRouter, Query
 from starlette.responses import Response
 
 from aetherium.gateway import wire
+from aetherium.gateway.describing import followed
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import PlatformDep
 
 router = APIRouter(prefix="/events", tags=["events"])
 
+_EVENT = Message(
+    {
+        "id": "evt_06jx3k9q2w8r5t1j",
+        "type": "task.succeeded",
+        "subject": "task_06jx3k9q2w8r5t1d",
+        "project_id": "default",
+        "at": "2026-03-01T12:00:00Z",
+        "data": {"type": "system.noop"},
+        "seq": 41,
+    },
+    "task.succeeded",
+    "41",
+)
 
-@router.get("")
+
+@router.get("", response_class=Response, responses=followed(_EVENT))
 async def stream(
     platform: PlatformDep,
     follow: FollowDep,

@@ -13,13 +13,25 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.executions import Execution
 from aetherium.domain.guest import OutputChunk, OutputStream
 from aetherium.gateway import wire
+from aetherium.gateway.describing import GUEST, errors, followed
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.guest import Attachment
 
 router = APIRouter(tags=["executions"])
+
+_OUTPUT = (
+    Message({"stream": "stdout", "offset": 0, "text": "Linux\n"}, "output", "out:6,err:0"),
+    Message({"result": "<ExecutionResult>"}, "result", "out:6,err:0", last=True),
+)
+_BEGUN = Message({"execution": "<Execution>"}, "execution", "out:0,err:0")
+_RUN = {
+    **followed(_BEGUN, *_OUTPUT),
+    201: {"description": "It runs in the background.", "model": Execution},
+    **errors(*GUEST, "limit_exceeded", "deadline_exceeded"),
+}
 
 Offset = Annotated[int, Query(ge=0, description="Bytes of this stream that the client has already.")]
 
@@ -32,9 +44,12 @@ class Mode(StrEnum):
     STREAM = "stream"
 
 
-@router.post("/vms/{ref}/executions", status_code=200)
+HowToRun = Annotated[Mode, Query(description="Wait for its end, start it in the background, or stream.")]
+
+
+@router.post("/vms/{ref}/executions", status_code=200, response_model=answers.Ran, responses=_RUN)
 async def run(
-    ref: str, body: bodies.ExecutionBody, platform: PlatformDep, follow: FollowDep, mode: Mode = Mode.WAIT
+    ref: str, body: bodies.ExecutionBody, platform: PlatformDep, follow: FollowDep, mode: HowToRun = Mode.WAIT
 ) -> Response:
     """Run a command. `wait` answers `{"execution", "stdout", "stderr"}` at its end, `background` the
     execution at once (201), `stream` lines: `{"execution"}`, `{"stream", "offset", "text"}` …, `{"result"}`.
@@ -80,7 +95,7 @@ def _chunk_json(chunk: OutputChunk) -> dict[str, Any]:
     return {"stream": chunk.stream.value, "offset": chunk.offset, **wire.encode_bytes(chunk.data)}
 
 
-@router.get("/vms/{ref}/executions", response_model=list[Execution])
+@router.get("/vms/{ref}/executions", response_model=answers.Page[Execution])
 async def index(
     ref: str, platform: PlatformDep, limit: bodies.Limit = 100, cursor: bodies.Cursor = None
 ) -> Response:
@@ -88,8 +103,10 @@ async def index(
     return wire.page(await platform.executions.list(ref), limit=limit, cursor=cursor)
 
 
-@router.get("/executions/{execution_id}", response_model=Execution)
-async def get(execution_id: str, platform: PlatformDep, drain: DrainDep, wait: bool = False) -> Response:
+@router.get("/executions/{execution_id}", response_model=Execution, responses=errors(*GUEST))
+async def get(
+    execution_id: str, platform: PlatformDep, drain: DrainDep, wait: bodies.Wait = False
+) -> Response:
     """One execution; with `wait` the answer comes at its end."""
 
     async def ended() -> bytes:
@@ -98,7 +115,11 @@ async def get(execution_id: str, platform: PlatformDep, drain: DrainDep, wait: b
     return awaited(ended, drain) if wait else wire.reply(await platform.executions.get(execution_id))
 
 
-@router.get("/executions/{execution_id}/output")
+@router.get(
+    "/executions/{execution_id}/output",
+    response_class=Response,
+    responses={**followed(*_OUTPUT), **errors(*GUEST)},
+)
 async def output(
     execution_id: str,
     platform: PlatformDep,
@@ -119,21 +140,21 @@ async def output(
     return follow.answer(source)
 
 
-@router.post("/executions/{execution_id}/signal", status_code=204)
+@router.post("/executions/{execution_id}/signal", status_code=204, responses=errors(*GUEST))
 async def signal(execution_id: str, body: bodies.SignalBody, platform: PlatformDep) -> Response:
     """Send a signal to its whole process group."""
     await platform.executions.signal(execution_id, body.signal)
     return Response(status_code=204)
 
 
-@router.post("/executions/{execution_id}/kill", status_code=204)
+@router.post("/executions/{execution_id}/kill", status_code=204, responses=errors(*GUEST))
 async def kill(execution_id: str, platform: PlatformDep) -> Response:
     """Kill everything that it has started."""
     await platform.executions.kill(execution_id)
     return Response(status_code=204)
 
 
-@router.post("/executions/{execution_id}/resize", status_code=204)
+@router.post("/executions/{execution_id}/resize", status_code=204, responses=errors(*GUEST))
 async def resize(execution_id: str, body: bodies.SizeBody, platform: PlatformDep) -> Response:
     """Change the size of its terminal."""
     await platform.executions.resize(execution_id, body)

@@ -17,6 +17,7 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.errors import GuestError, InvalidInput
 from aetherium.domain.guest import FileKind, FileStat
 from aetherium.gateway import wire
+from aetherium.gateway.describing import GUEST, OCTETS, errors, followed, octets, takes
 from aetherium.gateway.digests import Checked, parse
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
@@ -26,10 +27,15 @@ from aetherium.gateway.streams import StreamResponse, awaited, primed
 
 router = APIRouter(prefix="/vms/{ref}/files", tags=["files"])
 
-_BYTES = "application/octet-stream"
 _TAR = "application/x-tar"
+_CHANGES = (
+    Message({"watching": "/tmp"}, "watching"),  # noqa: S108 - a path in a guest
+    Message({"kind": "created", "path": "/tmp/new"}, "change"),  # noqa: S108
+)
 # As many as Linux follows (path_resolution(7)).
 _MOST_LINKS = 40
+User = Annotated[str | None, Query(description="Whose it becomes; default: root's.")]
+Recursive = Annotated[bool, Query(description="Also a directory with all that is in it.")]
 Patterns = Annotated[list[str] | None, Query(description="Globs relative to the path.")]
 
 
@@ -39,22 +45,24 @@ class Reading(Protocol):
     async def stat(self, path: str) -> FileStat: ...
 
 
-@router.get("", response_model=list[FileStat])
+@router.get("", response_model=list[FileStat], responses=errors(*GUEST))
 async def index(ref: str, path: bodies.Path, platform: PlatformDep) -> Response:
     """The entries of a directory, by name."""
     async with platform.vms.guest(ref) as guest:
         return JSONResponse(wire.dump(list(await guest.list(path))))
 
 
-@router.get("/stat", response_model=FileStat)
+@router.get("/stat", response_model=FileStat, responses=errors(*GUEST))
 async def stat(ref: str, path: bodies.Path, platform: PlatformDep) -> Response:
     """One entry; symbolic links are not followed."""
     async with platform.vms.guest(ref) as guest:
         return wire.reply(await guest.stat(path))
 
 
-@router.head("/content")
-@router.get("/content")
+@router.head(
+    "/content", response_class=Response, responses={**octets(ranged=True, head=True), **errors(*GUEST)}
+)
+@router.get("/content", response_class=Response, responses={**octets(ranged=True), **errors(*GUEST)})
 async def read(
     ref: str,
     path: bodies.Path,
@@ -76,9 +84,9 @@ async def read(
 
     # The size of what the kernel makes up as it is read (/proc, devices) is not known.
     if offset or length is not None or not found.size or found.kind is not FileKind.FILE:
-        return StreamResponse(lambda: source(offset, length), drain, media_type=_BYTES)
+        return StreamResponse(lambda: source(offset, length), drain, media_type=OCTETS)
     content = Content(
-        found.size, f'"{found.mtime_ns:x}-{found.size:x}"', _BYTES, {"last-modified": _http_date(found)}
+        found.size, f'"{found.mtime_ns:x}-{found.size:x}"', OCTETS, {"last-modified": _http_date(found)}
     )
     return answer(request, content, source, drain)
 
@@ -97,7 +105,7 @@ def _http_date(found: FileStat) -> str:
     return formatdate(found.mtime_ns / 1e9, usegmt=True)
 
 
-@router.get("/checksum", response_model=answers.Checksum)
+@router.get("/checksum", response_model=answers.Checksum, responses=errors(*GUEST))
 async def checksum(ref: str, path: bodies.Path, platform: PlatformDep, drain: DrainDep) -> Response:
     """The SHA-256 of a file, and its size, as they are read; large files take a while."""
 
@@ -110,14 +118,14 @@ async def checksum(ref: str, path: bodies.Path, platform: PlatformDep, drain: Dr
     return awaited(work, drain)
 
 
-@router.put("/content", response_model=answers.Written)
+@router.put("/content", response_model=answers.Written, openapi_extra=takes(OCTETS), responses=errors(*GUEST))
 async def write(
     ref: str,
     path: bodies.Path,
     request: Request,
     platform: PlatformDep,
     mode: Annotated[int | None, Query(ge=0, le=0o7777, description="Permission bits as a number.")] = None,
-    user: Annotated[str | None, Query(description="Whose file it becomes.")] = None,
+    user: User = None,
     offset: Annotated[int | None, Query(ge=0, description="Write in place from here on.")] = None,
     content_digest: Annotated[
         str, Header(description="Digest of the body (RFC 9530): `sha-256=:BASE64:`.")
@@ -137,7 +145,7 @@ async def write(
     return JSONResponse({**wire.dump(done), "sha256": data.sha256})
 
 
-@router.get("/archive")
+@router.get("/archive", response_class=Response, responses={**octets(_TAR), **errors(*GUEST)})
 async def archive_out(
     ref: str,
     path: bodies.Path,
@@ -156,9 +164,9 @@ async def archive_out(
     return StreamResponse(source, drain, media_type=_TAR)
 
 
-@router.put("/archive", status_code=204)
+@router.put("/archive", status_code=204, openapi_extra=takes(_TAR), responses=errors(*GUEST))
 async def archive_in(
-    ref: str, path: bodies.Path, request: Request, platform: PlatformDep, user: str | None = None
+    ref: str, path: bodies.Path, request: Request, platform: PlatformDep, user: User = None
 ) -> Response:
     """Unpack the body, a tar archive, below a directory."""
     async with platform.vms.guest(ref) as guest:
@@ -166,15 +174,17 @@ async def archive_in(
     return Response(status_code=204)
 
 
-@router.delete("", status_code=204)
-async def remove(ref: str, path: bodies.Path, platform: PlatformDep, recursive: bool = False) -> Response:
+@router.delete("", status_code=204, responses=errors(*GUEST))
+async def remove(
+    ref: str, path: bodies.Path, platform: PlatformDep, recursive: Recursive = False
+) -> Response:
     """Remove a file or directory."""
     async with platform.vms.guest(ref) as guest:
         await guest.remove(path, recursive=recursive)
     return Response(status_code=204)
 
 
-@router.post("/mkdir", status_code=204)
+@router.post("/mkdir", status_code=204, responses=errors(*GUEST))
 async def mkdir(ref: str, body: bodies.DirectoryBody, platform: PlatformDep) -> Response:
     """Make a directory."""
     async with platform.vms.guest(ref) as guest:
@@ -182,7 +192,7 @@ async def mkdir(ref: str, body: bodies.DirectoryBody, platform: PlatformDep) -> 
     return Response(status_code=204)
 
 
-@router.post("/move", status_code=204)
+@router.post("/move", status_code=204, responses=errors(*GUEST))
 async def move(ref: str, body: bodies.MoveBody, platform: PlatformDep) -> Response:
     """Move or rename."""
     async with platform.vms.guest(ref) as guest:
@@ -190,7 +200,7 @@ async def move(ref: str, body: bodies.MoveBody, platform: PlatformDep) -> Respon
     return Response(status_code=204)
 
 
-@router.post("/chmod", status_code=204)
+@router.post("/chmod", status_code=204, responses=errors(*GUEST))
 async def chmod(ref: str, body: bodies.ModeBody, platform: PlatformDep) -> Response:
     """Change permission bits."""
     async with platform.vms.guest(ref) as guest:
@@ -198,7 +208,7 @@ async def chmod(ref: str, body: bodies.ModeBody, platform: PlatformDep) -> Respo
     return Response(status_code=204)
 
 
-@router.get("/watch")
+@router.get("/watch", response_class=Response, responses={**followed(*_CHANGES), **errors(*GUEST)})
 async def watch(ref: str, path: bodies.Path, platform: PlatformDep, follow: FollowDep) -> Response:
     """Changes under a path, as lines: `{"watching"}` once they are looked for, then `{"kind", "path"}` …"""
     return follow.answer(lambda: _events(platform, ref, path))

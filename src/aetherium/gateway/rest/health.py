@@ -10,18 +10,27 @@ from starlette.responses import JSONResponse, Response
 from aetherium import __version__
 from aetherium.domain.checks import Check
 from aetherium.gateway import wire
+from aetherium.gateway.describing import Responses
 from aetherium.gateway.platform import DrainDep, PlatformDep, ServicesDep
+from aetherium.gateway.rest import answers
 
 router = APIRouter(tags=["health"])
 
+_NOT_READY: Responses = {
+    503: {
+        "description": "It shuts down.",
+        "content": {"application/json": {"example": {"status": "draining"}}},
+    }
+}
 
-@router.get("/healthz")
-async def healthz() -> dict[str, object]:
+
+@router.get("/healthz", response_model=answers.Alive)
+async def healthz() -> answers.Alive:
     """The process lives."""
-    return {"status": "ok", "version": __version__, "pid": os.getpid()}
+    return answers.Alive("ok", __version__, os.getpid())
 
 
-@router.get("/readyz")
+@router.get("/readyz", response_model=answers.Ready, responses=_NOT_READY)
 async def readyz(drain: DrainDep, services: ServicesDep) -> Response:
     """It takes requests; 503 while it shuts down. `pools` says how many VMs wait and how many should."""
     if drain.draining:

@@ -10,15 +10,22 @@ from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.images import Image
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors, lines
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import ndjson
 
 router = APIRouter(prefix="/images", tags=["images"])
 
+_STEP = {"stage": "Installing packages", "fraction": 0.4, "detail": "git"}
+_MADE = {
+    **lines({"progress": _STEP}, {"image": "<Image>"}),
+    **errors("image_failed", "tool_missing"),
+}
 
-@router.post("/build", response_model=Image)
+
+@router.post("/build", response_class=Response, responses=_MADE)
 async def build(platform: PlatformDep, drain: DrainDep, body: bodies.BuildBody = None) -> Response:
     """Build an image from Debian packages. Lines: `{"progress"}` …, `{"image"}`."""
     given = body or bodies.ImageBuild()
@@ -29,7 +36,7 @@ async def build(platform: PlatformDep, drain: DrainDep, body: bodies.BuildBody =
     return ndjson(with_progress(work, result="image"), drain)
 
 
-@router.post("/import", response_model=Image)
+@router.post("/import", response_class=Response, responses=_MADE)
 async def import_image(platform: PlatformDep, drain: DrainDep, body: bodies.ImportBody) -> Response:
     """Make an OCI image bootable. Lines: `{"progress"}` …, `{"image"}`."""
 
@@ -39,14 +46,14 @@ async def import_image(platform: PlatformDep, drain: DrainDep, body: bodies.Impo
     return ndjson(with_progress(work, result="image"), drain)
 
 
-@router.post("/prune")
+@router.post("/prune", response_model=answers.Freed)
 async def prune(platform: PlatformDep, body: bodies.PruneBody = None) -> Response:
     """Remove what nobody uses; answers the bytes that became free."""
     tagged = (body or bodies.ImagePrune()).tagged
     return JSONResponse({"freed_bytes": await platform.images.prune(tagged=tagged)})
 
 
-@router.get("", response_model=list[Image])
+@router.get("", response_model=answers.Page[Image])
 async def index(platform: PlatformDep) -> Response:
     """All images, newest first."""
     return JSONResponse({"items": wire.dump(list(await platform.images.list())), "next_cursor": None})
@@ -64,7 +71,7 @@ async def get(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.images.get(ref))
 
 
-@router.delete("/{ref:path}")
+@router.delete("/{ref:path}", response_model=answers.Freed, responses=errors("conflict"))
 async def remove(ref: str, platform: PlatformDep) -> Response:
     """Remove a tag, and the image with its last tag; by digest, the image with all its tags."""
     return JSONResponse({"freed_bytes": await platform.images.remove(ref)})

@@ -7,33 +7,48 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from aetherium.domain.errors import NotFound
 from aetherium.domain.jobs import Artifact, Job, JobEvent, JobState, StepLog
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors, followed, octets
 from aetherium.gateway.digests import show
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.ranges import Content, answer
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import Drain, StreamResponse, awaited, primed
 from aetherium.services.job_journal import FINISHED
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
 
+Delta = Annotated[bool, Query(description="Against what was delivered.")]
+_TEXT = "text/plain; charset=utf-8"
+_DIFF = "text/x-diff"
+_EVENTS = tuple(
+    Message(
+        {"seq": seq, "at": "2026-03-01T12:00:00Z", "kind": kind, "data": data},
+        kind,
+        str(seq),
+        kind == FINISHED,
+    )
+    for seq, kind, data in (
+        (7, "output", {"step": "test", "stream": "stdout", "text": "ok\n"}),
+        (8, FINISHED, {"state": "succeeded", "exit_code": 0, "error_code": "", "error": ""}),
+    )
+)
 
-@router.post("", status_code=201, response_model=Job)
-async def submit(
-    body: bodies.JobBody, platform: PlatformDep, idempotency_key: Annotated[str, Header()] = ""
-) -> Response:
+
+@router.post("", status_code=201, response_model=Job, responses=errors("limit_exceeded", "source_failed"))
+async def submit(body: bodies.JobBody, platform: PlatformDep, idempotency_key: bodies.Key = "") -> Response:
     """Start a job; answers at once. Its events tell how it goes."""
     job = await platform.jobs.submit(body.spec, secrets=body.secrets, idempotency_key=idempotency_key)
     return wire.reply(job, 201)
 
 
-@router.get("", response_model=list[Job])
+@router.get("", response_model=answers.Page[Job])
 async def index(
     platform: PlatformDep,
     state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
@@ -46,7 +61,7 @@ async def index(
 
 
 @router.get("/{ref}", response_model=Job)
-async def get(ref: str, platform: PlatformDep, drain: DrainDep, wait: bool = False) -> Response:
+async def get(ref: str, platform: PlatformDep, drain: DrainDep, wait: bodies.Wait = False) -> Response:
     """One job; with `wait` the answer comes at its end."""
     job = await platform.jobs.get(ref)
 
@@ -62,14 +77,14 @@ async def cancel(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.jobs.cancel(ref))
 
 
-@router.delete("/{ref}", status_code=204)
+@router.delete("/{ref}", status_code=204, responses=errors("conflict"))
 async def delete(ref: str, platform: PlatformDep) -> Response:
     """Delete a job that has ended, with its logs and artifacts."""
     await platform.jobs.delete(ref)
     return Response(status_code=204)
 
 
-@router.get("/{ref}/events")
+@router.get("/{ref}/events", response_class=Response, responses=followed(*_EVENTS))
 async def events(
     ref: str,
     platform: PlatformDep,
@@ -108,7 +123,7 @@ async def logs(ref: str, platform: PlatformDep) -> Response:
     return Response(b"[%s]" % b",".join(map(wire.dump_json, found)), media_type="application/json")
 
 
-@router.get("/{ref}/logs/{name}")
+@router.get("/{ref}/logs/{name}", response_class=Response, responses=octets(_TEXT))
 async def log(
     ref: str,
     name: str,
@@ -122,22 +137,24 @@ async def log(
     found = [item.name for item in await platform.jobs.logs(job.id)]
     if name not in found:
         raise NotFound("log", name, hint=f"The job has: {', '.join(found) or 'none'}.")
-    return _file(platform, job, f"logs/{name}", "text/plain; charset=utf-8", drain, offset=offset)
+    return _file(platform, job, f"logs/{name}", _TEXT, drain, offset=offset)
 
 
-@router.get("/{ref}/patch")
-async def patch(ref: str, platform: PlatformDep, drain: DrainDep, *, delta: bool = False) -> Response:
+@router.get("/{ref}/patch", response_class=Response, responses=octets(_DIFF))
+async def patch(ref: str, platform: PlatformDep, drain: DrainDep, *, delta: Delta = False) -> Response:
     """All changes against the commit, as `git apply` takes them; with `delta` those that the job made to
     what was delivered, where that differed from the commit."""
     job = await platform.jobs.get(ref)
     path = "" if job.patch is None else job.patch.delta if delta else job.patch.path
     if not path:
         raise NotFound("patch of the job", ref, hint="The job changed nothing, or has not got that far.")
-    return _file(platform, job, path, "text/x-diff", drain)
+    return _file(platform, job, path, _DIFF, drain)
 
 
-@router.head("/{ref}/artifacts/{name:path}")
-@router.get("/{ref}/artifacts/{name:path}")
+@router.head(
+    "/{ref}/artifacts/{name:path}", response_class=Response, responses=octets(ranged=True, head=True)
+)
+@router.get("/{ref}/artifacts/{name:path}", response_class=Response, responses=octets(ranged=True))
 async def artifact(ref: str, name: str, request: Request, platform: PlatformDep, drain: DrainDep) -> Response:
     """One artifact, by its name or path. `Range` asks for a part of it; `If-None-Match` and `If-Range` take
     its `ETag`; `Repr-Digest` is that of the whole (RFC 9530)."""

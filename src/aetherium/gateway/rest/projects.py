@@ -7,19 +7,20 @@ from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.projects import Project
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 
 router = APIRouter(prefix="/projects", tags=["projects"])
 
 
-@router.get("", response_model=list[Project])
+@router.get("", response_model=answers.Page[Project])
 async def index(platform: PlatformDep) -> Response:
     """All projects, by name."""
     return JSONResponse({"items": wire.dump(list(await platform.projects.list())), "next_cursor": None})
 
 
-@router.post("", status_code=201, response_model=Project)
+@router.post("", status_code=201, response_model=Project, responses=errors("already_exists"))
 async def create(body: bodies.ProjectBody, platform: PlatformDep) -> Response:
     """Create a project."""
     return wire.reply(await platform.projects.create(body.name, quota=body.quota), 201)

@@ -9,12 +9,12 @@ from aetherium.domain.queues import Queue
 from aetherium.domain.tasks import Priority, TypeLimit
 from aetherium.gateway import wire
 from aetherium.gateway.platform import PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 
 router = APIRouter(prefix="/queues", tags=["queues"])
 
 
-@router.get("", response_model=list[Queue])
+@router.get("", response_model=answers.Page[Queue])
 async def index(platform: PlatformDep) -> Response:
     """All queues, the most urgent first."""
     return JSONResponse({"items": wire.dump(list(await platform.queues.list())), "next_cursor": None})

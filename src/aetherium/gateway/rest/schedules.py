@@ -8,19 +8,20 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.schedules import Schedule
 from aetherium.domain.tasks import Task
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 
 
-@router.post("", status_code=201, response_model=Schedule)
+@router.post("", status_code=201, response_model=Schedule, responses=errors("already_exists"))
 async def create(body: bodies.ScheduleBody, platform: PlatformDep) -> Response:
     """Create a schedule; its first task is made at its next time."""
     return wire.reply(await platform.schedules.create(body.name, body.spec, project=body.project), 201)
 
 
-@router.get("", response_model=list[Schedule])
+@router.get("", response_model=answers.Page[Schedule])
 async def index(platform: PlatformDep) -> Response:
     """All schedules, by name."""
     return JSONResponse({"items": wire.dump(list(await platform.schedules.list())), "next_cursor": None})
@@ -44,7 +45,7 @@ async def resume(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.schedules.resume(ref))
 
 
-@router.post("/{ref}/run", status_code=201, response_model=Task)
+@router.post("/{ref}/run", status_code=201, response_model=Task, responses=errors("limit_exceeded"))
 async def run(ref: str, platform: PlatformDep) -> Response:
     """Make its task now, beside its times."""
     return wire.reply(await platform.schedules.run_now(ref), 201)

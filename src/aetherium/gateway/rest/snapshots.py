@@ -7,20 +7,26 @@ from starlette.responses import Response
 
 from aetherium.domain.snapshots import Snapshot
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 
 router = APIRouter(tags=["snapshots"])
 
 
-@router.post("/vms/{ref}/snapshots", status_code=201, response_model=Snapshot)
+@router.post(
+    "/vms/{ref}/snapshots",
+    status_code=201,
+    response_model=Snapshot,
+    responses=errors("already_exists", "conflict", "unsupported", "vm_failed"),
+)
 async def create(ref: str, platform: PlatformDep, body: bodies.SnapshotBody = None) -> Response:
     """Memory, disk and devices of a VM, which pauses meanwhile."""
     given = body or bodies.SnapshotCreate()
     return wire.reply(await platform.snapshots.create(ref, name=given.name), 201)
 
 
-@router.get("/snapshots", response_model=list[Snapshot])
+@router.get("/snapshots", response_model=answers.Page[Snapshot])
 async def index(platform: PlatformDep, limit: bodies.Limit = 100, cursor: bodies.Cursor = None) -> Response:
     """Snapshots, newest first."""
     return wire.page(await platform.snapshots.list(), limit=limit, cursor=cursor)
@@ -32,7 +38,7 @@ async def get(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.snapshots.get(ref))
 
 
-@router.delete("/snapshots/{ref}", status_code=204)
+@router.delete("/snapshots/{ref}", status_code=204, responses=errors("conflict"))
 async def delete(ref: str, platform: PlatformDep) -> Response:
     """Delete a snapshot."""
     await platform.snapshots.delete(ref)

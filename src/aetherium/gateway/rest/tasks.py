@@ -5,15 +5,16 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import APIRouter, Query
 from pydantic import TypeAdapter
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Attempt, Priority, Task
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import DrainDep, PlatformDep
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import States, Where, choice
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.handlers import TaskType
@@ -21,20 +22,18 @@ from aetherium.services import bulk
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
-Key = Annotated[
-    str, Header(alias="Idempotency-Key", description="A repeat is answered with the first one's task.")
-]
 
-
-@router.post("", status_code=201, response_model=Task)
-async def submit(body: bodies.TaskBody, platform: PlatformDep, key: Key = "") -> Response:
+@router.post("", status_code=201, response_model=Task, responses=errors("already_exists", "limit_exceeded"))
+async def submit(body: bodies.TaskBody, platform: PlatformDep, key: bodies.Key = "") -> Response:
     """Submit a task; it is durable when the answer comes."""
     project = await platform.projects.id_of(body.project)
     return wire.reply(await platform.tasks.submit(body.spec, project=project, idempotency_key=key), 201)
 
 
-@router.post("/batch", status_code=201, response_model=list[Task])
-async def submit_many(body: bodies.TaskBatchBody, platform: PlatformDep, key: Key = "") -> Response:
+@router.post(
+    "/batch", status_code=201, response_model=list[Task], responses=errors("already_exists", "limit_exceeded")
+)
+async def submit_many(body: bodies.TaskBatchBody, platform: PlatformDep, key: bodies.Key = "") -> Response:
     """Submit up to 1000 tasks, all or none; answers them in their order."""
     project = await platform.projects.id_of(body.project)
     keys = [f"{key}#{index}" for index in range(len(body.specs))] if key else ()
@@ -42,7 +41,7 @@ async def submit_many(body: bodies.TaskBatchBody, platform: PlatformDep, key: Ke
     return JSONResponse(wire.dump(list(found)), status_code=201)
 
 
-@router.get("", response_model=list[Task])
+@router.get("", response_model=answers.Page[Task])
 async def index(
     platform: PlatformDep,
     where: Where,
@@ -66,7 +65,7 @@ async def types(platform: PlatformDep) -> Response:
     return JSONResponse([wire.dump(_info(kind)) for kind in platform.tasks.types.all()])
 
 
-@router.post("/cancel")
+@router.post("/cancel", response_model=answers.Changed)
 async def cancel_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Cancel all tasks that fit and have not ended; answers how many were changed."""
     where = await choice(body, platform)
@@ -78,7 +77,7 @@ async def get(
     ref: str,
     platform: PlatformDep,
     drain: DrainDep,
-    wait: bool = False,
+    wait: bodies.Wait = False,
     timeout_s: Annotated[float | None, Query(ge=0, description="With `wait`: no longer than this.")] = None,
 ) -> Response:
     """One task; with `wait` the answer comes at its end, or after `timeout_s` with the task as it is then."""

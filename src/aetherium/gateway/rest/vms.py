@@ -12,14 +12,21 @@ from aetherium.domain.checks import Check
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.vms import VM, VMMetrics, VMState
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors, lines, octets
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
-from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import NDJSON, ndjson
 
 router = APIRouter(prefix="/vms", tags=["vms"])
 
-_CONSOLE_MAX = 1 << 20
+MaxBytes = Annotated[int, Query(ge=1, le=1 << 20, description="So many at most.")]
+
+_CREATED = {
+    **lines({"progress": "Booting"}, {"vm": "<VM>"}, status=201),
+    **errors("already_exists", "unsupported", "limit_exceeded", "boot_failed", "deadline_exceeded"),
+}
+_STEP = errors("conflict", "invalid_transition", "unsupported", "vm_failed")
 
 
 def wants_stream(accept: str) -> bool:
@@ -27,12 +34,12 @@ def wants_stream(accept: str) -> bool:
     return NDJSON in accept
 
 
-@router.post("", status_code=201, response_model=VM)
+@router.post("", status_code=201, response_model=VM, responses=_CREATED)
 async def create(
     body: bodies.VMCreateBody,
     platform: PlatformDep,
     drain: DrainDep,
-    accept: Annotated[str, Header()] = "",
+    accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Create a VM; answers when it runs and its agent is ready. With `Accept: application/x-ndjson` progress
     is streamed, the last line is `{"vm": …}`, and a client that goes away takes its request back."""
@@ -45,7 +52,7 @@ async def create(
     return wire.reply(await platform.vms.create(body.spec, snapshot=body.snapshot), 201)
 
 
-@router.get("", response_model=list[VM])
+@router.get("", response_model=answers.Page[VM])
 async def index(
     platform: PlatformDep,
     state: Annotated[list[VMState] | None, Query(description="Only VMs in these states.")] = None,
@@ -74,27 +81,27 @@ async def get(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.vms.get(ref))
 
 
-@router.delete("/{ref}", status_code=204)
+@router.delete("/{ref}", status_code=204, responses=errors("conflict"))
 async def delete(ref: str, platform: PlatformDep) -> Response:
     """Delete a VM, whatever its state, and all that it has on the host."""
     await platform.vms.delete(ref)
     return Response(status_code=204)
 
 
-@router.post("/{ref}/stop", response_model=VM)
+@router.post("/{ref}/stop", response_model=VM, responses=_STEP)
 async def stop(ref: str, platform: PlatformDep, body: bodies.VMStopBody = None) -> Response:
     """Power off cleanly, then by force."""
     grace_s = (body or bodies.VMStop()).grace_s
     return wire.reply(await platform.vms.stop(ref, grace_s=grace_s))
 
 
-@router.post("/{ref}/pause", response_model=VM)
+@router.post("/{ref}/pause", response_model=VM, responses=_STEP)
 async def pause(ref: str, platform: PlatformDep) -> Response:
     """Stop its processors."""
     return wire.reply(await platform.vms.pause(ref))
 
 
-@router.post("/{ref}/resume", response_model=VM)
+@router.post("/{ref}/resume", response_model=VM, responses=_STEP)
 async def resume(ref: str, platform: PlatformDep) -> Response:
     """Let it go on; its clock is set."""
     return wire.reply(await platform.vms.resume(ref))
@@ -106,7 +113,12 @@ async def extend(ref: str, body: bodies.VMExtendBody, platform: PlatformDep) -> 
     return wire.reply(await platform.vms.extend(ref, body.ttl_s))
 
 
-@router.post("/{ref}/fork", status_code=201, response_model=list[VM])
+@router.post(
+    "/{ref}/fork",
+    status_code=201,
+    response_model=list[VM],
+    responses={**_STEP, **errors("already_exists", "limit_exceeded", "boot_failed")},
+)
 async def fork(ref: str, platform: PlatformDep, body: bodies.VMForkBody = None) -> Response:
     """Copies of a running VM, with its memory shared copy-on-write and identities of their own."""
     given = body or bodies.VMFork()
@@ -114,16 +126,14 @@ async def fork(ref: str, platform: PlatformDep, body: bodies.VMForkBody = None) 
     return JSONResponse(wire.dump(list(forks)), status_code=201)
 
 
-@router.get("/{ref}/metrics", response_model=VMMetrics)
+@router.get("/{ref}/metrics", response_model=VMMetrics, responses=errors("conflict"))
 async def metrics(ref: str, platform: PlatformDep) -> Response:
     """CPU, memory, disk and processes, from outside and from inside."""
     return wire.reply(await platform.vms.metrics(ref))
 
 
-@router.get("/{ref}/console")
-async def console(
-    ref: str, platform: PlatformDep, max_bytes: Annotated[int, Query(ge=1, le=_CONSOLE_MAX)] = 65536
-) -> Response:
+@router.get("/{ref}/console", response_class=Response, responses=octets())
+async def console(ref: str, platform: PlatformDep, max_bytes: MaxBytes = 65536) -> Response:
     """The last bytes of the serial console, as they are."""
     data = await platform.vms.console(ref, max_bytes=max_bytes)
     return Response(data, media_type="application/octet-stream")

@@ -7,12 +7,14 @@ from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.workers import WorkerStatus
 from aetherium.gateway import wire
+from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest import answers
 
 router = APIRouter(prefix="/workers", tags=["workers"])
 
 
-@router.get("", response_model=list[WorkerStatus])
+@router.get("", response_model=answers.Page[WorkerStatus])
 async def index(platform: PlatformDep) -> Response:
     """All workers, by name, with what is in use of them."""
     return JSONResponse({"items": wire.dump(list(await platform.workers.list())), "next_cursor": None})
@@ -36,7 +38,7 @@ async def activate(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.workers.activate(ref))
 
 
-@router.delete("/{ref}", status_code=204)
+@router.delete("/{ref}", status_code=204, responses=errors("conflict"))
 async def remove(ref: str, platform: PlatformDep) -> Response:
     """Forget a worker that is lost or stopped; its VMs have failed."""
     await platform.workers.remove(ref)
