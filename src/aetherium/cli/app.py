@@ -22,6 +22,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "schedule": ("aetherium.cli.schedule", "Tasks made by cron or at an interval."),
     "queue": ("aetherium.cli.queue", "What waits, by priority: pause, resume, limit types."),
     "project": ("aetherium.cli.project", "Tenants and their quotas."),
+    "secret": ("aetherium.cli.secret", "Secrets that executions and jobs ask for by name."),
     "event": ("aetherium.cli.event", "What happened, and what happens."),
     "image": ("aetherium.cli.image", "What VMs boot: build, import, list, remove."),
     "snapshot": ("aetherium.cli.snapshot", "Snapshots of VMs: list, remove."),
@@ -34,6 +35,9 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "db": ("aetherium.cli.db", "The database's schema: show, upgrade, downgrade, check."),
     "version": ("aetherium.cli.version", "Versions of this command and of the platform that serves it."),
 }
+
+# Other names that are understood, and not shown.
+_ALIASES: Mapping[str, str] = {"secrets": "secret"}
 
 _EPILOG = (
     "Examples:\n\naetherium doctor\naetherium image build base\n"
@@ -58,6 +62,7 @@ class LazyGroup(TyperGroup):
         return TyperCommand(name=cmd_name, help=_COMMANDS[cmd_name][1])
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        args = [_ALIASES.get(args[0], args[0]), *args[1:]] if args else args
         self.commands = {known: self.get_command(ctx, known) for known in _COMMANDS}  # for suggestions
         name, stub, rest = super().resolve_command(ctx, args)
         return name, _load(name) if stub is not None and name is not None else None, rest

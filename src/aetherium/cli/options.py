@@ -63,6 +63,10 @@ Secret = Annotated[
         help="From this environment or a file; never stored, masked in output.",
     ),
 ]
+StoredSecret = Annotated[
+    list[str] | None,
+    typer.Option("--stored-secret", metavar="NAME", help="A stored secret, see `aetherium secret`."),
+]
 Driver = Annotated[str | None, typer.Option("--driver", metavar="NAME", help="[default: auto]")]
 
 
@@ -135,7 +139,7 @@ def secrets(given: Sequence[str] | None) -> dict[str, str]:
         if not equals:
             found[name] = _secret_from_environment(name)
         elif source.startswith("@"):
-            found[name] = _secret_from_file(name, Path(source[1:]))
+            found[name] = secret_from_file(name, Path(source[1:]))
         else:
             raise InvalidInput(
                 f"The value of the secret {name} stands on the command line, where others can read it.",
@@ -155,7 +159,8 @@ def _secret_from_environment(name: str) -> str:
     return os.environ[name]
 
 
-def _secret_from_file(name: str, path: Path) -> str:
+def secret_from_file(name: str, path: Path) -> str:
+    """The value of a secret, without line breaks at its end. Raises InvalidInput."""
     try:
         return path.expanduser().read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:

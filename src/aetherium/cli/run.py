@@ -51,6 +51,7 @@ def run(
     ] = None,
     image: options.Image = None,
     secret: options.Secret = None,
+    stored_secret: options.StoredSecret = None,
     env: options.Env = None,
     artifact: Annotated[
         list[str] | None, typer.Option("--artifact", "-a", metavar="GLOB", help="Files to bring back.")
@@ -104,7 +105,8 @@ def run(
 
     async def work(command: Command) -> int:
         secrets = options.secrets(secret)
-        spec = await asyncio.to_thread(_spec, command, tuple(argv or ()), file, repo, changes, tuple(secrets))
+        names = (*secrets, *(stored_secret or ()))
+        spec = await asyncio.to_thread(_spec, command, tuple(argv or ()), file, repo, changes, names)
         return await _run(command, spec, secrets, _Wishes(patch_out, output, detach=detach, rm=rm))
 
     execute(ctx, work, as_json=as_json, failure=CARRIED_OUT_NOT)

@@ -17,6 +17,7 @@ from aetherium.client.projects import Projects
 from aetherium.client.queues import Queues
 from aetherium.client.retries import RetryPolicy
 from aetherium.client.schedules import Schedules
+from aetherium.client.secrets import Secrets
 from aetherium.client.snapshots import Snapshots
 from aetherium.client.tasks import Tasks
 from aetherium.client.transport import Transport
@@ -48,6 +49,7 @@ class AsyncClient:
         self.queues = Queues(transport)
         self.workers = Workers(transport)
         self.projects = Projects(transport)
+        self.secrets = Secrets(transport)
         self.events = Events(transport)
 
     @classmethod

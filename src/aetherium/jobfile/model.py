@@ -223,7 +223,7 @@ class JobFile(_Model):
         default_factory=NetworkModel.model_construct
     )
     env: Env = {}
-    secrets: Secrets = Field([], description="Names; the values are given when the job is submitted.")
+    secrets: Secrets = Field([], description="Names; values come with the submission, or are stored ones.")
     workdir: Annotated[str, StringConstraints(pattern=r"^/[^\x00]*[^/\x00]$")] = Field(
         "/workspace", description="Where the source goes and the steps begin."
     )

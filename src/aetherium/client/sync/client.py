@@ -17,6 +17,7 @@ from aetherium.client.sync.loop import Loop
 from aetherium.client.sync.projects import Projects
 from aetherium.client.sync.queues import Queues
 from aetherium.client.sync.schedules import Schedules
+from aetherium.client.sync.secrets import Secrets
 from aetherium.client.sync.snapshots import Snapshots
 from aetherium.client.sync.tasks import Tasks
 from aetherium.client.sync.vms import VMs
@@ -42,6 +43,7 @@ class Client:
         self.queues = Queues(self._client, self._loop)
         self.workers = Workers(self._client, self._loop)
         self.projects = Projects(self._client, self._loop)
+        self.secrets = Secrets(self._client, self._loop)
         self.events = Events(self._client, self._loop)
 
     @classmethod
