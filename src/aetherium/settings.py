@@ -8,7 +8,9 @@ Unknown keys are refused. docs/settings.md describes every setting.
 from __future__ import annotations
 
 import difflib
+import ipaddress
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +34,7 @@ from pydantic_settings import (
 )
 
 from aetherium.domain.errors import InvalidInput
+from aetherium.domain.rates import Rate
 from aetherium.domain.tasks import Priority
 from aetherium.domain.vms import NetworkMode, NetworkPolicy, Resources
 
@@ -40,6 +43,8 @@ FILE_SUFFIX = "_FILE"
 CONFIG_VARIABLE = "AETHERIUM_CONFIG"
 # Not settings: where the file is, and what the tests and benchmarks are told.
 _NOT_SETTINGS = (CONFIG_VARIABLE, "AETHERIUM_TEST_", "AETHERIUM_BENCH_")
+# As browsers write it: scheme, host, and the port if it is not the scheme's.
+_ORIGIN = re.compile(r"https?://[a-z0-9.:\[\]-]+")
 # A secret or a path fits many times; whatever is larger is the wrong file.
 _LARGEST_VALUE = 64 * 1024
 
@@ -126,6 +131,23 @@ class Settings(BaseSettings):
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None
+    listen: str | None = None
+    listen_plain: bool = False
+    trusted_proxies: tuple[str, ...] = ()
+    cors_origins: tuple[str, ...] = ()
+    max_connections: int = Field(default=1000, ge=1)
+    max_body_mib: int = Field(default=8, ge=1)
+    body_timeout_s: float = Field(default=30.0, gt=0)
+    request_timeout_s: float = Field(default=300.0, gt=0)
+    rate_limit_key: str = "6000/minute"
+    rate_limit_address: str = "600/minute"
+    oidc_issuer: str | None = None
+    oidc_audience: str | None = None
+    oidc_admins: tuple[str, ...] = ()
+    oidc_subject_claim: str = "sub"
+    url: str | None = None
+    api_key: SecretStr | None = None
+    project: str | None = None
     worker_tasks: int = Field(default=64, ge=1, le=10_000)
     worker_vcpus: int = Field(default_factory=lambda: 2 * (os.cpu_count() or 1), ge=1)
     worker_memory_mib: int = Field(default_factory=lambda: _memory_mib() * 4 // 5, ge=128)
@@ -176,6 +198,30 @@ class Settings(BaseSettings):
         if level not in ("debug", "info", "warning", "error"):
             raise ValueError("use debug, info, warning or error")
         return level
+
+    @field_validator("rate_limit_key", "rate_limit_address")
+    @classmethod
+    def _rates(cls, rate: str) -> str:
+        try:
+            Rate.parse(rate)
+        except InvalidInput as error:
+            raise ValueError(str(error)) from error
+        return rate
+
+    @field_validator("trusted_proxies")
+    @classmethod
+    def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
+        for network in networks:
+            ipaddress.ip_network(network)
+        return networks
+
+    @field_validator("cors_origins")
+    @classmethod
+    def _origins(cls, origins: tuple[str, ...]) -> tuple[str, ...]:
+        for origin in origins:
+            if not _ORIGIN.fullmatch(origin):
+                raise ValueError(f"write {origin!r} as https://HOST, without a path, and no '*'")
+        return origins
 
     @field_validator("pool")
     @classmethod

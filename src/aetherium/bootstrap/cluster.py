@@ -7,13 +7,14 @@ import shutil
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from pydantic import SecretStr
 
+from aetherium.bootstrap.callers import callers
 from aetherium.bootstrap.parts import Parts, parts, private_directory
 from aetherium.bootstrap.platform import Platform, Shared, open_host
 from aetherium.bootstrap.secrets import open_secrets, sealer
+from aetherium.bootstrap.serving import Opened
 from aetherium.bootstrap.working import Links, Unrecorded, make_orchestrator, worker_id
 from aetherium.bus.redis import open_redis_bus
 from aetherium.domain.errors import InvalidInput, Unavailable
@@ -33,18 +34,24 @@ from aetherium.images.shared import SharedImageStore
 from aetherium.images.store import DiskImageStore
 from aetherium.images.transfer import push
 from aetherium.interfaces.audit import Auditor
+from aetherium.interfaces.background import beside
 from aetherium.interfaces.clock import SystemClock
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.pool import NoPool
+from aetherium.interfaces.rates import RateLimiter
 from aetherium.interfaces.store import Store
 from aetherium.objects.opening import open_objects
 from aetherium.objects.s3 import S3Access
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.redis import open_redis_queue
+from aetherium.rates.limiter import open_redis_limiter
 from aetherium.services.cluster_vms import VMMaker
 from aetherium.services.doctor import Doctor
 from aetherium.services.drivers import Drivers
 from aetherium.services.events import EventService
+from aetherium.services.identity.authentication import Authenticator
+from aetherium.services.identity.keys import KeyService
+from aetherium.services.identity.members import MemberService
 from aetherium.services.job_files import LocalJobFiles, SharedJobFiles
 from aetherium.services.jobs import JobService, Prepare
 from aetherium.services.projects import ProjectService
@@ -86,6 +93,10 @@ class ClusterPlatform:
     events: EventService
     secrets: SecretService
     doctor: Doctor
+    keys: KeyService
+    members: MemberService
+    authenticator: Authenticator
+    rates: RateLimiter
     pools: NoPool
 
 
@@ -124,9 +135,10 @@ async def _links(settings: Settings, worker: str | None) -> AsyncIterator[Links]
         open_redis_bus(redis) as bus,
         open_secrets(settings, store) as secrets,
     ):
+        open_redis_limiter(redis) as rates,
         types = TaskTypes()
         service = TaskService(store, bus, types, clock)
-        yield Links(store, queue, bus, types, service, sealer(settings), secrets)
+        yield Links(store, queue, bus, types, service, sealer(settings), secrets, rates)
 
 
 @asynccontextmanager
@@ -198,9 +210,19 @@ async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlat
         maker = VMMaker(store, links.tasks)
         uses = SecretUses(links.secrets, Unrecorded(), _tags_of(store))
         remote = remote_platform(
-            store, channels, _Addresses(store).find, maker.create, uses, output_mib=settings.output_mib
+            store,
+            channels,
+            _Addresses(store).find,
+            maker.create,
+            uses,
+            output_mib=settings.output_mib,
+            forget_snapshot=forget_snapshot,
         )
         yield _platform(settings, used, links, remote, objects, uses)
+
+        async def forget_snapshot(snapshot_id: str) -> None:
+            await objects.remove(key_of(snapshot_id))
+
 
 
 class _Addresses:
@@ -240,6 +262,7 @@ def _platform(
         settings=settings,
         store=links.store,
         auditor=uses.auditor,
+    known = callers(settings, links.store, uses.auditor, links.rates, used.clock)
         vms=remote.vms,
         executions=remote.executions,
         snapshots=remote.snapshots,
@@ -266,6 +289,10 @@ def _platform(
         pools=NoPool(),
     )
 
+        keys=known.keys,
+        members=known.members,
+        authenticator=known.authenticator,
+        rates=links.rates,
 
 def _tags_of(store: Store) -> TagsOf:
     async def tags_of(digest: str) -> Sequence[str]:
@@ -286,15 +313,20 @@ def _packer(settings: Settings, objects: ObjectStore) -> Prepare:
 
 
 @asynccontextmanager
-async def open_cluster_gateway(settings: Settings) -> AsyncIterator[Path]:
-    """A gateway of a cluster; yields the Unix socket that it listens at, which only one process has."""
+async def open_cluster_gateway(settings: Settings) -> AsyncIterator[Opened]:
+    """A gateway of a cluster, at a Unix socket that only one process has, and at the port of the settings."""
+    from aetherium.gateway import tcp
     from aetherium.gateway.server import place, serve_platform
 
-    with place(settings.sockets, settings.socket) as socket:
+    with (
+        place(settings.sockets, settings.socket) as socket,
+        tcp.listening(settings, settings.listen or "") as listener,
+    ):
         # Nobody else packs sources here; what lies there is of a process that was killed.
         await asyncio.to_thread(shutil.rmtree, settings.data_dir / "scratch", ignore_errors=True)
         async with (
             open_cluster_platform(settings) as platform,
-            serve_platform(platform, socket, grace_s=5.0),
+            beside(platform.keys.run(), "keys"),
+            serve_platform(platform, socket, grace_s=5.0, tcp=listener),
         ):
-            yield socket
+            yield Opened(socket, "" if listener is None else listener.url)

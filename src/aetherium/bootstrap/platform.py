@@ -7,6 +7,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aetherium.bootstrap.callers import callers
 from aetherium.bootstrap.parts import Parts, parts, private_directory
 from aetherium.bootstrap.secrets import open_secrets, sealer
 from aetherium.bootstrap.working import Links, Unrecorded, make_orchestrator, make_work
@@ -16,9 +17,11 @@ from aetherium.interfaces.drivers import Inspection
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.objects import ObjectStore
+from aetherium.interfaces.rates import RateLimiter
 from aetherium.interfaces.store import Store
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.memory import open_memory_queue
+from aetherium.rates.limiter import open_memory_limiter
 from aetherium.services.activity import Activity
 from aetherium.services.connections import Connections
 from aetherium.services.doctor import Doctor
@@ -26,6 +29,9 @@ from aetherium.services.drivers import Drivers
 from aetherium.services.events import EventService
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host, record_end
+from aetherium.services.identity.authentication import Authenticator
+from aetherium.services.identity.keys import KeyService
+from aetherium.services.identity.members import MemberService
 from aetherium.services.images import ImageService
 from aetherium.services.job_files import LocalJobFiles, publish
 from aetherium.services.jobs import JobService
@@ -79,6 +85,10 @@ class Platform:
     events: EventService
     secrets: SecretService
     pools: WarmPools
+    keys: KeyService
+    members: MemberService
+    authenticator: Authenticator
+    rates: RateLimiter
     reaper: Reaper
     reconciler: Reconciler
     work: Work
@@ -117,9 +127,10 @@ async def open_platform(
         open_memory_bus() as bus,
         open_secrets(settings, store) as secrets,
     ):
+        open_memory_limiter() as rates,
         types = TaskTypes()
         service = TaskService(store, bus, types, used.clock)
-        links = Links(store, queue, bus, types, service, sealer(settings), secrets)
+        links = Links(store, queue, bus, types, service, sealer(settings), secrets, rates)
         async with open_host(settings, used, links, background=background) as platform:
             yield platform
 
@@ -144,26 +155,6 @@ async def open_host(
                 yield platform
             finally:
                 await finish(_close(platform, group, background=background, shared=shared))
-
-
-@asynccontextmanager
-async def open_gateway(
-    settings: Settings, *, background: bool, adapters: Parts | None = None
-) -> AsyncIterator[Path]:
-    """A platform behind its HTTP API; yields the Unix socket that it listens at.
-
-    With `background` that is the socket of the settings, which only one process at a time has (Conflict);
-    else a private one, for the command that runs in this process.
-    """
-    # Late: who needs the services only does not pay for the web framework.
-    from aetherium.gateway.server import place, serve_platform
-
-    with place(settings.sockets, settings.socket if background else None) as socket:
-        async with (
-            open_platform(settings, background=background, adapters=adapters) as platform,
-            serve_platform(platform, socket, grace_s=5.0 if background else 1.0),
-        ):
-            yield socket
 
 
 def _host(settings: Settings, used: Parts, store: Store, owner: str, group: Tasks) -> Host:
@@ -228,6 +219,7 @@ def _platform(
     files = LocalJobFiles(root)
     return Platform(
         settings=settings,
+    known = callers(settings, links.store, uses.auditor, links.rates, host.clock)
         store=links.store,
         auditor=uses.auditor,
         vms=vms,
@@ -256,6 +248,10 @@ def _platform(
         secrets=SecretService(links.secrets),
         pools=pools,
         reaper=Reaper(host, power, settler),
+        keys=known.keys,
+        members=known.members,
+        authenticator=known.authenticator,
+        rates=links.rates,
         reconciler=Reconciler(host, owners, power, snapshots, warm),
         work=work,
         orchestrator=make_orchestrator(settings, links, host.owner, files),
@@ -286,6 +282,7 @@ async def _begin(platform: Platform, group: Tasks, *, background: bool, shared: 
         if shared is None:
             await platform.work.begin()
             group.loop("orchestrator", platform.orchestrator.run)
+            group.loop("keys", platform.keys.run)
 
 
 async def _close(platform: Platform, group: Tasks, *, background: bool, shared: Shared | None) -> None:
@@ -296,7 +293,7 @@ async def _close(platform: Platform, group: Tasks, *, background: bool, shared: 
         await platform.work.end(0.0 if shared is None else platform.settings.worker_grace_s)
     else:
         await platform.work.abort()
-    await group.end("pools", "reaper", "reconciliation", "activity", "executions")
+    await group.end("keys", "pools", "reaper", "reconciliation", "activity", "executions")
     await platform.pools.drain()
     await platform.host.journal.flush()
     await platform.host.activity.flush()

@@ -16,6 +16,7 @@ from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.handlers import Handler
 from aetherium.interfaces.jobs import JobFiles
 from aetherium.interfaces.queue import TaskQueue
+from aetherium.interfaces.rates import RateLimiter
 from aetherium.interfaces.secrets import SecretProvider
 from aetherium.interfaces.store import Store
 from aetherium.orchestrator.dispatcher import Dispatcher, lane_of
@@ -50,6 +51,7 @@ class Links:
     tasks: TaskService
     sealer: Sealer
     secrets: SecretProvider
+    rates: RateLimiter
 
 
 class Unrecorded:

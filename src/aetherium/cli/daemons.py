@@ -44,8 +44,8 @@ async def gateway(settings: Settings) -> AsyncIterator[dict[str, str]]:
     """A gateway."""
     from aetherium.bootstrap.cluster import open_cluster_gateway
 
-    async with open_cluster_gateway(settings) as socket:
-        yield {"socket": str(socket)}
+    async with open_cluster_gateway(settings) as opened:
+        yield {"socket": str(opened.socket), **({"url": opened.url} if opened.url else {})}
 
 
 @asynccontextmanager

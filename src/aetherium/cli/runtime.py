@@ -167,8 +167,8 @@ async def _reach(settings: Settings, output: Output) -> AsyncIterator[AsyncClien
     # A command speaks for itself; what happens inside is of interest to who looks for a defect.
     logs.configure("debug" if settings.log_level == "debug" else "error")
     async with (
-        open_gateway(settings, background=False) as socket,
-        AsyncClient.unix(socket) as client,
+        open_gateway(settings, background=False) as opened,
+        AsyncClient.unix(opened.socket) as client,
     ):
         yield client
 

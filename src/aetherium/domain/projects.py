@@ -21,6 +21,7 @@ class Quota:
         disk_mib: of its running VMs.
         tasks_per_minute: accepted; more are refused.
         waiting: tasks that have not begun; more are refused.
+        requests_per_minute: to the API; more are refused.
     """
 
     tasks: int | None = None
@@ -30,6 +31,7 @@ class Quota:
     disk_mib: int | None = None
     tasks_per_minute: int | None = None
     waiting: int | None = None
+    requests_per_minute: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from typing import Annotated, cast
 from fastapi import Depends
 from starlette.requests import HTTPConnection
 
-from aetherium.domain.identity import LOCAL, Caller
+from aetherium.domain.identity import Caller
 from aetherium.gateway.access import Known, Platform, Services
 from aetherium.gateway.streams import Drain
 
@@ -19,7 +19,7 @@ async def _services(connection: HTTPConnection) -> Services:
 
 async def _platform(connection: HTTPConnection) -> Platform:
     state = connection.app.state
-    caller = cast(Caller, connection.scope.get("state", {}).get("caller", LOCAL))
+    caller = cast(Caller, connection.scope["state"]["caller"])
     return Platform(cast(Services, state.services), caller, cast(Known, state.known))
 
 

@@ -1,4 +1,5 @@
-"""Serves the API on a Unix socket: for `aetherium up`, and inside a command that runs without it.
+"""Serves the API on a Unix socket, for `aetherium up` and inside a command that runs without it; and at a TCP
+port too, if that is wanted.
 
 The socket lies in a directory of mode 0700, and has the mode 0600 itself: whoever may open it may do
 everything.
@@ -14,8 +15,9 @@ import shutil
 import socket
 import tempfile
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -24,7 +26,11 @@ import uvicorn
 from aetherium.domain.errors import Conflict, InvalidInput, Unavailable
 from aetherium.gateway.access import Services
 from aetherium.gateway.app import create_app
+from aetherium.gateway.connections import CuttableWebSocket
+from aetherium.gateway.protocols import BoundedHTTP
+from aetherium.gateway.side import Side
 from aetherium.gateway.streams import Drain
+from aetherium.gateway.tcp import Listener
 
 # The kernel's sockaddr_un takes 108 bytes with the final NUL.
 _PATH_MAX = 107
@@ -162,47 +168,98 @@ def _locked(path: Path) -> Iterator[TextIO]:
         yield file
 
 
-async def _stop(server: _Server, drain: Drain) -> None:
+async def _stop(servers: Sequence[_Server], drain: Drain) -> None:
     drain.start()
     await drain.ended(timeout_s=2.0)  # their last lines say why they end
-    server.leave.set()
+    for server in servers:
+        server.leave.set()
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """A TCP port to be served at.
+
+    Args:
+        proxies: networks whose X-Forwarded-For and X-Forwarded-Proto are believed.
+        connections: more at once are refused.
+    """
+
+    listener: Listener
+    proxies: Sequence[str] = ()
+    connections: int | None = None
 
 
 @asynccontextmanager
-async def serving(app: Any, path: Path, drain: Drain, *, grace_s: float) -> AsyncIterator[None]:
-    """Serve `app` at `path` during the block; then streams are ended, and requests get `grace_s` to finish.
+async def serving(
+    app: Any, path: Path, drain: Drain, *, grace_s: float, port: Port | None = None
+) -> AsyncIterator[None]:
+    """Serve `app` at `path` and `port` during the block; then streams are ended, and requests get `grace_s`
+    to finish.
 
-    Leaves the signals alone. If the server ends by itself, the block is cancelled and the error comes out.
+    Leaves the signals alone. If a server ends by itself, the block is cancelled and the error comes out.
     """
-    config = uvicorn.Config(
+    with listening(path) as listener:
+        served = [(_Server(_unix(app, grace_s)), listener)]
+        if port is not None:
+            served.append((_Server(_tcp(app, grace_s, port)), port.listener.socket))
+        async with asyncio.TaskGroup() as group:
+            for server, bound in served:
+                group.create_task(server.serve(sockets=[bound]))
+            try:
+                yield
+            finally:
+                # A task of its own, so that it goes on when this one is cancelled meanwhile.
+                servers = [server for server, _ in served]
+                await asyncio.shield(group.create_task(_stop(servers, drain)))
+
+
+def _unix(app: Any, grace_s: float) -> uvicorn.Config:
+    return _config(
+        Side(app, local=True),
+        grace_s,
+        proxy_headers=False,
+        ws_ping_interval=None,  # a Unix socket tells when its other end goes
+        timeout_keep_alive=300,
+    )
+
+
+def _tcp(app: Any, grace_s: float, port: Port) -> uvicorn.Config:
+    tls = port.listener.tls
+    return _config(
+        Side(app, local=False),
+        grace_s,
+        proxy_headers=bool(port.proxies),
+        forwarded_allow_ips=list(port.proxies),
+        limit_concurrency=port.connections,
+        ssl_context_factory=None if tls is None else lambda *_: tls,
+        timeout_keep_alive=75,
+    )
+
+
+def _config(app: Any, grace_s: float, **more: Any) -> uvicorn.Config:
+    return uvicorn.Config(
         app,
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
         date_header=False,
-        ws="websockets-sansio",
+        http=BoundedHTTP,
+        ws=CuttableWebSocket,
         ws_per_message_deflate=False,
         ws_max_size=1 << 20,
-        ws_ping_interval=None,  # a Unix socket tells when its other end goes
         timeout_graceful_shutdown=max(1, round(grace_s)),
-        timeout_keep_alive=300,
         backlog=_BACKLOG,
+        **more,
     )
-    server = _Server(config)
-    with listening(path) as listener:
-        async with asyncio.TaskGroup() as group:
-            group.create_task(server.serve(sockets=[listener]))
-            try:
-                yield
-            finally:
-                # A task of its own, so that it goes on when this one is cancelled meanwhile.
-                await asyncio.shield(group.create_task(_stop(server, drain)))
 
 
 @asynccontextmanager
-async def serve_platform(services: Services, path: Path, *, grace_s: float) -> AsyncIterator[None]:
-    """Serve a platform's API at `path` during the block; see `serving`."""
-    drain = Drain()
-    async with serving(create_app(services, drain), path, drain, grace_s=grace_s):
+async def serve_platform(
+    services: Services, path: Path, *, grace_s: float, tcp: Listener | None = None
+) -> AsyncIterator[None]:
+    """Serve a platform's API at `path` and at `tcp` during the block; see `serving`."""
+    drain, settings = Drain(), services.settings
+    port = None if tcp is None else Port(tcp, settings.trusted_proxies, settings.max_connections)
+    async with serving(create_app(services, drain), path, drain, grace_s=grace_s, port=port):
         yield

@@ -23,6 +23,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from aetherium.domain.errors import Unavailable
 from aetherium.gateway import problems
+from aetherium.gateway.bounds import unbounded
 from aetherium.gateway.connections import cut
 
 log = structlog.get_logger(__name__)
@@ -174,6 +175,7 @@ class StreamResponse(Response):
         self._keep_alive = keep_alive
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        unbounded(scope)
         client = _Client(receive, send)
         last = b""
         try:

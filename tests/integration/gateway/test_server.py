@@ -25,9 +25,10 @@ from tests.integration.gateway.conftest import Gateway
 
 async def test_a_second_one_is_refused_and_a_stale_socket_is_replaced(data_dir: Path) -> None:
     await tiny_images(data_dir / "images")
-    settings = Settings(data_dir=data_dir, drivers=("fake",))
+    settings = Settings(data_dir=data_dir, drivers=("fake",), listen="")
     await asyncio.to_thread(_leave_stale, settings.socket)
-    async with open_gateway(settings, background=True) as socket:
+    async with open_gateway(settings, background=True) as opened:
+        socket = opened.socket
         assert stat.S_IMODE(socket.stat().st_mode) == 0o600
         assert stat.S_IMODE(socket.parent.stat().st_mode) == 0o700
         async with AsyncClient.unix(socket) as client:
@@ -35,7 +36,10 @@ async def test_a_second_one_is_refused_and_a_stale_socket_is_replaced(data_dir: 
         with pytest.raises(Conflict, match=str(os.getpid())):
             async with open_gateway(settings, background=True):
                 pass
-        async with open_gateway(settings, background=False) as private, AsyncClient.unix(private) as client:
+        async with (
+            open_gateway(settings, background=False) as private,
+            AsyncClient.unix(private.socket) as client,
+        ):
             assert await client.vms.list() == []
     assert not settings.socket.exists()
     assert [path.name for path in settings.sockets.iterdir()] == ["aetherium.lock"]
