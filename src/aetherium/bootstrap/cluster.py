@@ -92,11 +92,11 @@ class ClusterPlatform:
     projects: ProjectService
     events: EventService
     secrets: SecretService
-    doctor: Doctor
     keys: KeyService
     members: MemberService
     authenticator: Authenticator
     rates: RateLimiter
+    doctor: Doctor
     pools: NoPool
 
 
@@ -134,8 +134,8 @@ async def _links(settings: Settings, worker: str | None) -> AsyncIterator[Links]
         open_redis_queue(redis, lease_s=settings.lease_s) as queue,
         open_redis_bus(redis) as bus,
         open_secrets(settings, store) as secrets,
-    ):
         open_redis_limiter(redis) as rates,
+    ):
         types = TaskTypes()
         service = TaskService(store, bus, types, clock)
         yield Links(store, queue, bus, types, service, sealer(settings), secrets, rates)
@@ -210,19 +210,9 @@ async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlat
         maker = VMMaker(store, links.tasks)
         uses = SecretUses(links.secrets, Unrecorded(), _tags_of(store))
         remote = remote_platform(
-            store,
-            channels,
-            _Addresses(store).find,
-            maker.create,
-            uses,
-            output_mib=settings.output_mib,
-            forget_snapshot=forget_snapshot,
+            store, channels, _Addresses(store).find, maker.create, uses, output_mib=settings.output_mib
         )
         yield _platform(settings, used, links, remote, objects, uses)
-
-        async def forget_snapshot(snapshot_id: str) -> None:
-            await objects.remove(key_of(snapshot_id))
-
 
 
 class _Addresses:
@@ -258,11 +248,11 @@ def _platform(
     def read_from(worker: str, job_id: str, name: str, offset: int) -> AsyncIterator[bytes]:
         return remote.job_files.read(worker, job_id, name, offset=offset)
 
+    known = callers(settings, links.store, uses.auditor, links.rates, used.clock)
     return ClusterPlatform(
         settings=settings,
         store=links.store,
         auditor=uses.auditor,
-    known = callers(settings, links.store, uses.auditor, links.rates, used.clock)
         vms=remote.vms,
         executions=remote.executions,
         snapshots=remote.snapshots,
@@ -285,14 +275,14 @@ def _platform(
         projects=ProjectService(links.store, links.bus),
         events=EventService(links.store, links.bus),
         secrets=SecretService(links.secrets),
-        doctor=Doctor(settings, Drivers(used.drivers), images),
-        pools=NoPool(),
-    )
-
         keys=known.keys,
         members=known.members,
         authenticator=known.authenticator,
         rates=links.rates,
+        doctor=Doctor(settings, Drivers(used.drivers), images),
+        pools=NoPool(),
+    )
+
 
 def _tags_of(store: Store) -> TagsOf:
     async def tags_of(digest: str) -> Sequence[str]:

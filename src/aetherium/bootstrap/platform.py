@@ -84,11 +84,11 @@ class Platform:
     projects: ProjectService
     events: EventService
     secrets: SecretService
-    pools: WarmPools
     keys: KeyService
     members: MemberService
     authenticator: Authenticator
     rates: RateLimiter
+    pools: WarmPools
     reaper: Reaper
     reconciler: Reconciler
     work: Work
@@ -126,8 +126,8 @@ async def open_platform(
         open_memory_queue() as queue,
         open_memory_bus() as bus,
         open_secrets(settings, store) as secrets,
-    ):
         open_memory_limiter() as rates,
+    ):
         types = TaskTypes()
         service = TaskService(store, bus, types, used.clock)
         links = Links(store, queue, bus, types, service, sealer(settings), secrets, rates)
@@ -217,9 +217,9 @@ def _platform(
         address=(lambda: "") if shared is None else shared.address,
     )
     files = LocalJobFiles(root)
+    known = callers(settings, links.store, uses.auditor, links.rates, host.clock)
     return Platform(
         settings=settings,
-    known = callers(settings, links.store, uses.auditor, links.rates, host.clock)
         store=links.store,
         auditor=uses.auditor,
         vms=vms,
@@ -246,12 +246,12 @@ def _platform(
         projects=ProjectService(links.store, links.bus),
         events=EventService(links.store, links.bus),
         secrets=SecretService(links.secrets),
-        pools=pools,
-        reaper=Reaper(host, power, settler),
         keys=known.keys,
         members=known.members,
         authenticator=known.authenticator,
         rates=links.rates,
+        pools=pools,
+        reaper=Reaper(host, power, settler),
         reconciler=Reconciler(host, owners, power, snapshots, warm),
         work=work,
         orchestrator=make_orchestrator(settings, links, host.owner, files),
@@ -280,9 +280,9 @@ async def _begin(platform: Platform, group: Tasks, *, background: bool, shared: 
         group.loop("reconciliation", platform.reconciler.run)
         group.loop("pools", lambda: platform.pools.run(platform.vms))
         if shared is None:
+            group.loop("keys", platform.keys.run)
             await platform.work.begin()
             group.loop("orchestrator", platform.orchestrator.run)
-            group.loop("keys", platform.keys.run)
 
 
 async def _close(platform: Platform, group: Tasks, *, background: bool, shared: Shared | None) -> None:
