@@ -1,7 +1,8 @@
 """Following an execution: its output one way, stdin and controls the other way.
 
-The client keeps at most STDIN_WINDOW bytes of stdin unacknowledged; so a program that does not read holds up
-stdin only, and signals still pass. Leaving a terminal without a result hangs it up: SIGHUP, as a line would.
+A client that keeps at most STDIN_WINDOW bytes of stdin unacknowledged can always send controls, whether the
+program reads or not; one that sends more is held up by gRPC's flow control. Leaving a terminal without a
+result hangs it up: SIGHUP, as a line would.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from aetherium.gateway.access import Platform
 from aetherium.interfaces.guest import Attachment
 from aetherium.protocol.generated import executions_pb2 as pb
 from aetherium.rpc import convert
+from aetherium.rpc.changes import Changes
 from aetherium.rpc.options import STDIN_WINDOW
 
 Request = pb.ExecutionServiceAttachRequest
@@ -72,6 +74,7 @@ class Session:
         self._out: asyncio.Queue[Response | Exception | None] = asyncio.Queue(1)
         self._stdin: asyncio.Queue[bytes | None] = asyncio.Queue()
         self._received = self._taken = 0
+        self._changes = Changes()
 
     async def responses(self, requests: AsyncIterator[Request]) -> AsyncGenerator[Response, None]:
         """All that the client is told, to the result."""
@@ -104,7 +107,7 @@ class Session:
         async for request in requests:
             match request.WhichOneof("request"):
                 case "stdin":
-                    self._take(request.stdin)
+                    await self._take(request.stdin)
                 case "stdin_end":
                     break
                 case "signal":
@@ -117,16 +120,11 @@ class Session:
                     raise InvalidInput("Only the first request says what is followed.", field="open")
         self._stdin.put_nowait(None)
 
-    def _take(self, data: bytes) -> None:
+    async def _take(self, data: bytes) -> None:
         self._caller.require("executions:write")
         self._received += len(data)
-        if self._received - self._taken > STDIN_WINDOW:
-            raise InvalidInput(
-                f"More than {STDIN_WINDOW} bytes of stdin are unacknowledged.",
-                hint="Wait for acknowledgements before sending more.",
-                window=STDIN_WINDOW,
-            )
         self._stdin.put_nowait(data)
+        await self._changes.until(lambda: self._received - self._taken <= STDIN_WINDOW)
 
     async def _feed(self) -> None:
         closed = False
@@ -137,6 +135,7 @@ class Session:
             except AetheriumError:
                 closed = True  # it closed its stdin, or has ended: what comes now goes nowhere
             self._taken += len(data)
+            self._changes.tell()
             await self._out.put(Response(stdin_ack=self._taken))
         if not closed:
             await self._attachment.close_stdin()

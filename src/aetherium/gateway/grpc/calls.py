@@ -45,7 +45,11 @@ def limit_of(given: int) -> int:
 
 
 def page(items: Sequence[T], limit: int, cursor: str) -> tuple[Sequence[T], str]:
-    """One page of `items`, which are newest first and have sortable ids, after the id `cursor`; and the next
-    cursor, empty for the last page."""
-    rest = [item for item in items if not cursor or item.id < cursor]
+    """One page of `items` after the id `cursor`, and the next cursor, empty for the last page. Newest first
+    means by ids, which sort by time: what was made in the same millisecond then has an order too."""
+    rest = sorted((item for item in items if not cursor or item.id < cursor), key=_id_of, reverse=True)
     return rest[:limit], rest[limit - 1].id if len(rest) > limit else ""
+
+
+def _id_of(item: _HasId) -> str:
+    return item.id

@@ -174,7 +174,7 @@ class ExecutionServiceAttachRequest(_message.Message):
     KILL_FIELD_NUMBER: _builtins.int
     RESIZE_FIELD_NUMBER: _builtins.int
     stdin: _builtins.bytes
-    """At most 256 KiB may be unacknowledged."""
+    """While at most 256 KiB are unacknowledged, controls pass whether the program reads or not."""
     signal: _builtins.int
     @_builtins.property
     def open(self) -> Global___AttachOpen:

@@ -1,0 +1,140 @@
+"""The server itself: health, reflection, errors, who calls, shutting down."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from grpc import StatusCode, ssl_channel_credentials
+from grpc.aio import AioRpcError, Channel, insecure_channel, secure_channel
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
+
+from aetherium.domain.errors import InvalidInput, NotFound, Unauthenticated
+from aetherium.domain.vms import VM
+from aetherium.gateway.grpc.callers import local_platform
+from aetherium.gateway.grpc.server import SERVICES, serve_grpc
+from aetherium.protocol.generated import events_pb2, images_pb2, projects_pb2, vms_pb2
+from aetherium.protocol.generated.events_pb2_grpc import EventServiceStub
+from aetherium.protocol.generated.images_pb2_grpc import ImageServiceStub
+from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceStub
+from aetherium.protocol.generated.vms_pb2_grpc import VMServiceStub
+from aetherium.rpc.authority import Kind
+from tests.fixtures.certificates import Authority, authority
+from tests.fixtures.platform import fake_platform
+from tests.fixtures.ports import HOST
+from tests.integration.gateway.grpc.conftest import Served, told
+
+if TYPE_CHECKING:
+    from aetherium.protocol.generated.events_pb2_grpc import EventServiceAsyncStub
+    from aetherium.protocol.generated.images_pb2_grpc import ImageServiceAsyncStub
+    from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceAsyncStub
+    from aetherium.protocol.generated.vms_pb2_grpc import VMServiceAsyncStub
+
+__all__ = ["authority"]
+
+
+async def test_health_is_told_of_each_service(channel: Channel) -> None:
+    health = health_pb2_grpc.HealthStub(channel)
+    for name in ("", *SERVICES):
+        answer = await health.Check(health_pb2.HealthCheckRequest(service=name))
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+
+
+async def test_reflection_has_the_services_and_their_files(channel: Channel) -> None:
+    stub = reflection_pb2_grpc.ServerReflectionStub(channel)
+    requests = [
+        reflection_pb2.ServerReflectionRequest(list_services=""),
+        reflection_pb2.ServerReflectionRequest(file_containing_symbol="aetherium.v1.JobService"),
+    ]
+    listed, file = [answer async for answer in stub.ServerReflectionInfo(iter(requests))]
+    assert set(SERVICES) <= {service.name for service in listed.list_services_response.service}
+    names = [
+        FileDescriptorProto.FromString(data).name
+        for data in file.file_descriptor_response.file_descriptor_proto
+    ]
+    assert "aetherium/v1/jobs.proto" in names
+
+
+async def test_errors_have_codes_details_and_hints(channel: Channel, vm: VM) -> None:
+    stub: VMServiceAsyncStub = VMServiceStub(channel)
+    with pytest.raises(AioRpcError) as caught:
+        await stub.Get(vms_pb2.VMServiceGetRequest(ref="nothing"))
+    assert caught.value.code() is StatusCode.NOT_FOUND
+    error = told(caught.value)
+    assert isinstance(error, NotFound)
+    assert error.details == {"kind": "VM", "ref": "nothing"}
+    with pytest.raises(AioRpcError) as caught:
+        await stub.Create(vms_pb2.VMServiceCreateRequest(spec=vms_pb2.VMSpec(name="box")))
+    assert caught.value.code() is StatusCode.ALREADY_EXISTS
+    spec = vms_pb2.VMSpec(resources=vms_pb2.Resources(vcpus=0))
+    with pytest.raises(AioRpcError) as caught:
+        await stub.Create(vms_pb2.VMServiceCreateRequest(spec=spec))
+    assert caught.value.code() is StatusCode.INVALID_ARGUMENT
+    error = told(caught.value)
+    assert (error.details["field"], error.hint) == ("vcpus", "It must be from 1 to 64.")
+
+
+async def test_images_are_listed(channel: Channel) -> None:
+    stub: ImageServiceAsyncStub = ImageServiceStub(channel)
+    listed = (await stub.List(images_pb2.ImageServiceListRequest())).images
+    assert [list(image.tags) for image in listed] == [["base"]]
+    found = (await stub.Get(images_pb2.ImageServiceGetRequest(ref="base"))).image
+    assert found == listed[0]
+
+
+async def test_projects_are_made_and_calls_are_made_in_one(served: Served, channel: Channel, vm: VM) -> None:
+    stub: ProjectServiceAsyncStub = ProjectServiceStub(channel)
+    quota = projects_pb2.Quota(vms=3)
+    made = (await stub.Create(projects_pb2.ProjectServiceCreateRequest(name="lab", quota=quota))).project
+    assert (made.quota.vms, made.quota.HasField("tasks")) == (3, False)
+    assert (await stub.Get(projects_pb2.ProjectServiceGetRequest(ref="lab"))).project == made
+    listed = (await stub.List(projects_pb2.ProjectServiceListRequest())).projects
+    assert {"lab", "default"} <= {project.name for project in listed}
+    request = projects_pb2.ProjectServiceSetQuotaRequest(ref="lab", quota=projects_pb2.Quota(tasks=5))
+    changed = (await stub.SetQuota(request)).project.quota
+    assert (changed.tasks, changed.HasField("vms")) == (5, False)
+
+    vms: VMServiceAsyncStub = VMServiceStub(channel)
+    request_ = vms_pb2.VMServiceListRequest()
+    assert [one.id for one in (await vms.List(request_)).vms] == [vm.id]
+    assert not (await vms.List(request_, metadata=(("aetherium-project", "lab"),))).vms
+    with pytest.raises(AioRpcError) as caught:
+        await vms.List(request_, metadata=(("aetherium-project", "elsewhere"),))
+    assert caught.value.code() is StatusCode.NOT_FOUND
+
+
+async def test_over_a_network_it_is_tls_and_wants_credentials(data_dir: Path, authority: Authority) -> None:
+    identity = authority.identity("g", Kind.GATEWAY)
+    trusting = ssl_channel_credentials((authority.directory / "ca.crt").read_bytes())
+    async with (
+        fake_platform(data_dir, background=False) as platform,
+        serve_grpc(local_platform(platform), f"{HOST}:0", identity) as address,
+        secure_channel(address, trusting) as channel,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
+        assert answer.status == health_pb2.HealthCheckResponse.SERVING
+        stub: VMServiceAsyncStub = VMServiceStub(channel)
+        with pytest.raises(AioRpcError) as caught:
+            await stub.List(vms_pb2.VMServiceListRequest(), timeout=10)
+        assert caught.value.code() is StatusCode.UNAUTHENTICATED
+        assert isinstance(told(caught.value), Unauthenticated)
+        with pytest.raises(InvalidInput, match="grpc_listen"):
+            async with serve_grpc(local_platform(platform), "0.0.0.0:0"):
+                pass
+
+
+async def test_streams_end_when_the_gateway_does(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform, AsyncExitStack() as stack:
+        address = await stack.enter_async_context(serve_grpc(local_platform(platform), f"unix:{data_dir}/g"))
+        async with insecure_channel(address) as channel, asyncio.timeout(20):
+            stub: EventServiceAsyncStub = EventServiceStub(channel)
+            call = stub.Watch(events_pb2.EventServiceWatchRequest())
+            await call.initial_metadata()
+            await stack.aclose()
+            assert await call.code() in (StatusCode.CANCELLED, StatusCode.UNAVAILABLE)
