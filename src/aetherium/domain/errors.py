@@ -4,11 +4,13 @@
 
     AetheriumError
     ├── InvalidInput            the caller gave something unusable; says field, value and what to do
-    │   └── JobFileInvalid      a job file, with line and column
+    │   ├── JobFileInvalid      a job file, with line and column
+    │   └── IdempotencyMismatch a key that was used for another request
     ├── NotFound                no such VM, image, snapshot …
     ├── Conflict                the thing is in a state that does not allow this
     │   ├── AlreadyExists       the name is taken
-    │   └── InvalidTransition   a lifecycle refused the step
+    │   ├── InvalidTransition   a lifecycle refused the step
+    │   └── InProgress          the same request is being carried out already
     ├── Unsupported             the driver lacks a capability; it never falls open
     ├── Unauthenticated         no credentials, or none that are valid
     ├── Forbidden               the caller's role or scopes do not allow this
@@ -71,6 +73,12 @@ class JobFileInvalid(InvalidInput):
     code = "job_file_invalid"
 
 
+class IdempotencyMismatch(InvalidInput):
+    """An idempotency key was used for another request before."""
+
+    code = "idempotency_mismatch"
+
+
 class NotFound(AetheriumError):
     """There is no such thing (or the caller may not see it)."""
 
@@ -96,6 +104,13 @@ class InvalidTransition(Conflict):
     """A lifecycle refused the step; ``details`` has ``kind``, ``current`` and ``wanted``."""
 
     code = "invalid_transition"
+
+
+class InProgress(Conflict):
+    """An earlier request with the same idempotency key is still being carried out."""
+
+    code = "idempotency_in_progress"
+    retryable = True
 
 
 class Unsupported(AetheriumError):

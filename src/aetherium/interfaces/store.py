@@ -32,6 +32,7 @@ from aetherium.interfaces.cluster_store import (
     ScheduleRepository,
     WorkerRepository,
 )
+from aetherium.interfaces.idempotency import IdempotencyRepository
 from aetherium.interfaces.identity_store import APIKeyRepository, MemberRepository
 from aetherium.interfaces.secrets import SecretKeyRepository, SecretRepository
 from aetherium.interfaces.task_store import (
@@ -217,6 +218,9 @@ class Store(Protocol):
 
     @property
     def audit(self) -> AuditRepository: ...
+
+    @property
+    def idempotency(self) -> IdempotencyRepository: ...
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         """Do all that `work` does with the store it is given in one transaction. `work` may be cut nowhere,

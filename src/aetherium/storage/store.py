@@ -19,6 +19,7 @@ from aetherium.storage.audit import SqlAudit
 from aetherium.storage.database import Bound, Database, PostgresDatabase, SqliteDatabase, now
 from aetherium.storage.events import SqlEvents
 from aetherium.storage.executions import SqlExecutions
+from aetherium.storage.idempotency import SqlIdempotency
 from aetherium.storage.identity import SqlAPIKeys, SqlMembers
 from aetherium.storage.images import SqlImages
 from aetherium.storage.jobs import SqlJobs
@@ -65,6 +66,7 @@ class SqlStore:
         self.api_keys = SqlAPIKeys(database, scope)
         self.members = SqlMembers(database, scope)
         self.audit = SqlAudit(database, scope)
+        self.idempotency = SqlIdempotency(database)
 
     async def transaction(self, work: Callable[[Store], Awaitable[T]]) -> T:
         async def unit(connection: AsyncConnection) -> T:

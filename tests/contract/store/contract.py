@@ -9,6 +9,7 @@ from tests.contract.store.auditing import AuditContract
 from tests.contract.store.databases import Stores
 from tests.contract.store.events import EventsContract
 from tests.contract.store.executions import ExecutionsContract
+from tests.contract.store.idempotency import IdempotencyContract
 from tests.contract.store.identity import APIKeysContract, MembersContract
 from tests.contract.store.jobs import JobsContract
 from tests.contract.store.leaders import LeadersContract
@@ -38,6 +39,7 @@ class StoreContract(
     EventsContract,
     LeadersContract,
     AuditContract,
+    IdempotencyContract,
     SecretsContract,
     APIKeysContract,
     MembersContract,
