@@ -17,6 +17,7 @@ from aetherium.gateway.bounds import Bounds
 from aetherium.gateway.headers import AnswerHeaders
 from aetherium.gateway.origins import Origins, Sharing
 from aetherium.gateway.rest import (
+    api_keys,
     dead_letters,
     events,
     executions,
@@ -25,6 +26,7 @@ from aetherium.gateway.rest import (
     images,
     interactive,
     jobs,
+    members,
     projects,
     queues,
     schedules,
@@ -32,6 +34,7 @@ from aetherium.gateway.rest import (
     snapshots,
     tasks,
     vms,
+    whoami,
     workers,
 )
 from aetherium.gateway.streams import Drain, error_document
@@ -51,6 +54,9 @@ _PARTS = (
     queues,
     workers,
     projects,
+    api_keys,
+    members,
+    whoami,
     secrets,
     events,
 )

@@ -13,6 +13,7 @@ from aetherium import __version__
 from aetherium.domain.checks import Check
 from aetherium.domain.executions import Execution, ExecutionResult, ExecutionSpec, ExecutionState, ResourceUse
 from aetherium.domain.guest import FileKind, FileStat, GuestMetrics
+from aetherium.domain.identity import APIKey, Member, Role
 from aetherium.domain.images import Image
 from aetherium.domain.jobs import (
     Artifact,
@@ -38,7 +39,9 @@ from aetherium.domain.vms import VM, Resources, VMMetrics, VMSpec, VMState
 from aetherium.domain.workers import Capacity, Usage, Worker, WorkerInfo, WorkerState, WorkerStatus
 from aetherium.gateway import wire
 from aetherium.gateway.rest.answers import Alive, Bytes, Changed, Checksum, Freed, Ran, Ready, Written
+from aetherium.gateway.rest.whoami import WhoAmI
 from aetherium.interfaces.pool import PoolLevel
+from aetherium.services.identity.keys import IssuedKey
 
 _AT = datetime(2026, 3, 1, 12, 0, tzinfo=UTC)
 _LATER = _AT + timedelta(seconds=2)
@@ -102,6 +105,15 @@ _REQUESTS: Mapping[str, Any] = {
     "SecretRotation": {"master": False},
     "ProjectCreate": {"name": "web", "quota": {"vms": 20, "vcpus": 40}},
     "Quota": {"vms": 20, "vcpus": 40, "memory_mib": 65536},
+    "KeyCreate": {
+        "name": "ci",
+        "role": "operator",
+        "scopes": ["jobs:*", "tasks:read"],
+        "expires_in_s": 7776000,
+    },
+    "KeyRotate": {"grace_s": 3600},
+    "MemberAdd": {"subject": "ada", "role": "admin", "project": "web"},
+    "MemberRole": {"role": "operator"},
 }
 
 
@@ -203,6 +215,9 @@ def _work() -> tuple[Any, ...]:
         result={},
         ok=True,
     )
+    key = APIKey(
+        "key_06jx3k9q2w8r5t1n", "ci", "aek_k3j9q2w8", "prj_06jx3k9q2w8r5t1h", Role.OPERATOR, _AT, "local"
+    )
     schedule = ScheduleSpec(replace(_NOOP, priority=Priority.LOW), cron="30 2 * * *", zone="Europe/Paris")
     return (
         job,
@@ -217,5 +232,9 @@ def _work() -> tuple[Any, ...]:
         Secret(
             "sec_06jx3k9q2w8r5t1j", "default", SecretScope.IMAGE, "base", "TOKEN", 2, _AT, _LATER, "local"
         ),
+        key,
+        IssuedKey(key, "aek_k3j9q2w8_" + "x" * 43),
+        Member("prj_06jx3k9q2w8r5t1h", "oidc:https://id.example.org#ada", Role.ADMIN, _AT, "local"),
+        WhoAmI(f"key:{key.id}", Role.OPERATOR, False, key.project_id, "web", ("jobs:read", "jobs:write")),
         KeyRotation("kek_06jx3k9q2w8r5t1k", 12, ("kek_06jx3k9q2w8r5t1m",), "1f00aa42c0ffee11"),
     )
