@@ -13,7 +13,7 @@ from typing import Any, cast
 
 import pytest
 
-from aetherium.bootstrap.working import Unrecorded
+from aetherium.domain.audit import AuditEvent
 from aetherium.domain.executions import ExecutionResult, ExecutionState
 from aetherium.domain.ids import JOB, new_id
 from aetherium.domain.jobs import (
@@ -123,6 +123,16 @@ def _ended(job: Job) -> Job:
         tests=TestSummary(5, 1, 0, 1),
         timings=(PhaseTiming("vm", 0.5),),
     )
+
+
+class Unrecorded:
+    """For what keeps no audit log."""
+
+    async def record(self, event: AuditEvent) -> None:
+        return
+
+    def note(self, event: AuditEvent) -> None:
+        return
 
 
 @dataclass(frozen=True)

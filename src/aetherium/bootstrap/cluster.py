@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 from pydantic import SecretStr
 
+from aetherium.bootstrap.audit import open_audit
 from aetherium.bootstrap.callers import callers
 from aetherium.bootstrap.parts import Parts, parts, private_directory
 from aetherium.bootstrap.platform import Platform, Shared, open_host
 from aetherium.bootstrap.secrets import open_secrets, sealer
 from aetherium.bootstrap.serving import Opened
-from aetherium.bootstrap.working import Links, Unrecorded, make_orchestrator, worker_id
+from aetherium.bootstrap.working import Links, make_orchestrator, worker_id
 from aetherium.bus.redis import open_redis_bus
 from aetherium.domain.errors import InvalidInput, Unavailable
 from aetherium.domain.ids import new_id
@@ -45,6 +46,7 @@ from aetherium.objects.s3 import S3Access
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.redis import open_redis_queue
 from aetherium.rates.limiter import open_redis_limiter
+from aetherium.services.audit.service import AuditService
 from aetherium.services.cluster_vms import VMMaker
 from aetherium.services.doctor import Doctor
 from aetherium.services.drivers import Drivers
@@ -95,6 +97,7 @@ class ClusterPlatform:
     keys: KeyService
     members: MemberService
     authenticator: Authenticator
+    audit: AuditService
     rates: RateLimiter
     doctor: Doctor
     pools: NoPool
@@ -134,11 +137,12 @@ async def _links(settings: Settings, worker: str | None) -> AsyncIterator[Links]
         open_redis_queue(redis, lease_s=settings.lease_s) as queue,
         open_redis_bus(redis) as bus,
         open_secrets(settings, store) as secrets,
+        open_audit(settings, store) as audit,
         open_redis_limiter(redis) as rates,
     ):
         types = TaskTypes()
         service = TaskService(store, bus, types, clock)
-        yield Links(store, queue, bus, types, service, sealer(settings), secrets, rates)
+        yield Links(store, queue, bus, types, service, sealer(settings), secrets, rates, audit)
 
 
 @asynccontextmanager
@@ -208,7 +212,7 @@ async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlat
     async with _links(settings, None) as links, Channels(token) as channels:
         store = links.store
         maker = VMMaker(store, links.tasks)
-        uses = SecretUses(links.secrets, Unrecorded(), _tags_of(store))
+        uses = SecretUses(links.secrets, links.audit.auditor, _tags_of(store))
         remote = remote_platform(
             store, channels, _Addresses(store).find, maker.create, uses, output_mib=settings.output_mib
         )
@@ -278,6 +282,7 @@ def _platform(
         keys=known.keys,
         members=known.members,
         authenticator=known.authenticator,
+        audit=links.audit,
         rates=links.rates,
         doctor=Doctor(settings, Drivers(used.drivers), images),
         pools=NoPool(),

@@ -7,10 +7,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from aetherium.bootstrap.audit import open_audit
 from aetherium.bootstrap.callers import callers
 from aetherium.bootstrap.parts import Parts, parts, private_directory
 from aetherium.bootstrap.secrets import open_secrets, sealer
-from aetherium.bootstrap.working import Links, Unrecorded, make_orchestrator, make_work
+from aetherium.bootstrap.working import Links, make_orchestrator, make_work
 from aetherium.bus.memory import open_memory_bus
 from aetherium.interfaces.audit import Auditor
 from aetherium.interfaces.drivers import Inspection
@@ -23,6 +24,7 @@ from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.memory import open_memory_queue
 from aetherium.rates.limiter import open_memory_limiter
 from aetherium.services.activity import Activity
+from aetherium.services.audit.service import AuditService
 from aetherium.services.connections import Connections
 from aetherium.services.doctor import Doctor
 from aetherium.services.drivers import Drivers
@@ -87,6 +89,7 @@ class Platform:
     keys: KeyService
     members: MemberService
     authenticator: Authenticator
+    audit: AuditService
     rates: RateLimiter
     pools: WarmPools
     reaper: Reaper
@@ -126,11 +129,12 @@ async def open_platform(
         open_memory_queue() as queue,
         open_memory_bus() as bus,
         open_secrets(settings, store) as secrets,
+        open_audit(settings, store) as audit,
         open_memory_limiter() as rates,
     ):
         types = TaskTypes()
         service = TaskService(store, bus, types, used.clock)
-        links = Links(store, queue, bus, types, service, sealer(settings), secrets, rates)
+        links = Links(store, queue, bus, types, service, sealer(settings), secrets, rates, audit)
         async with open_host(settings, used, links, background=background) as platform:
             yield platform
 
@@ -197,7 +201,7 @@ def _platform(
     settler = Settler(host)
     power = Power(host, launcher, settler)
     vms = VMService(host, launcher, warm, pools, power)
-    uses = SecretUses(links.secrets, Unrecorded(), _tags_of(host.images))
+    uses = SecretUses(links.secrets, links.audit.auditor, _tags_of(host.images))
     executions = ExecutionService(host, vms, settler, uses)
     snapshots = SnapshotService(host, vms, power)
     root = settings.data_dir / "jobs"
@@ -249,6 +253,7 @@ def _platform(
         keys=known.keys,
         members=known.members,
         authenticator=known.authenticator,
+        audit=links.audit,
         rates=links.rates,
         pools=pools,
         reaper=Reaper(host, power, settler),

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aetherium import __version__
-from aetherium.domain.audit import AuditEvent
 from aetherium.domain.ids import WORKER, is_id, new_id
 from aetherium.domain.workers import Capacity, WorkerInfo
 from aetherium.interfaces.bus import EventBus
@@ -23,6 +22,7 @@ from aetherium.orchestrator.dispatcher import Dispatcher, lane_of
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.orchestrator.placement import Strategy
 from aetherium.orchestrator.retention import Retention
+from aetherium.services.audit.service import AuditService
 from aetherium.services.executions import ExecutionService
 from aetherium.services.host import Host
 from aetherium.services.sealing import Sealer
@@ -52,16 +52,7 @@ class Links:
     sealer: Sealer
     secrets: SecretProvider
     rates: RateLimiter
-
-
-class Unrecorded:
-    """For what keeps no audit log."""
-
-    async def record(self, event: AuditEvent) -> None:
-        return
-
-    def note(self, event: AuditEvent) -> None:
-        return
+    audit: AuditService
 
 
 def worker_id(data_dir: Path) -> str:

@@ -7,7 +7,7 @@ from contextlib import aclosing, asynccontextmanager
 from typing import Any, Unpack
 
 from aetherium.domain.audit import AuditEntry, AuditHead, AuditVerification
-from aetherium.interfaces.audit import AuditEnd, AuditFilter, AuditRepository
+from aetherium.interfaces.audit import AuditEnd, AuditFilter, Auditor, AuditRepository
 from aetherium.interfaces.store import Store
 from aetherium.services.audit.chain import GENESIS
 from aetherium.services.audit.exported import VERSION, line, walk
@@ -25,6 +25,11 @@ class AuditService:
         self._store = store
         self._log = log
         self._signer = signer
+
+    @property
+    def auditor(self) -> Auditor:
+        """Who records."""
+        return self._log
 
     @property
     def key(self) -> str:
