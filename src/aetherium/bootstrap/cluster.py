@@ -62,6 +62,7 @@ from aetherium.services.schedules import ScheduleService
 from aetherium.services.secrets.service import SecretService
 from aetherium.services.secrets.uses import SecretUses, TagsOf
 from aetherium.services.shared_images import SharedImageService
+from aetherium.services.snapshot_files import key_of, sweep_snapshots
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
 from aetherium.services.workers import WorkerService
@@ -199,8 +200,11 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
         def nowhere(*_: object) -> AsyncIterator[bytes]:
             raise Unavailable("An orchestrator reads no files of jobs.")
 
+        async def sweep() -> int:
+            return await objects.sweep() + await sweep_snapshots(links.store, objects)
+
         files = SharedJobFiles(links.store, objects, nowhere)
-        yield make_orchestrator(settings, links, new_id("orc"), files, objects.sweep)
+        yield make_orchestrator(settings, links, new_id("orc"), files, sweep)
 
 
 @asynccontextmanager
@@ -213,8 +217,18 @@ async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlat
         store = links.store
         maker = VMMaker(store, links.tasks)
         uses = SecretUses(links.secrets, links.audit.auditor, _tags_of(store))
+
+        async def forget_snapshot(snapshot_id: str) -> None:
+            await objects.remove(key_of(snapshot_id))
+
         remote = remote_platform(
-            store, channels, _Addresses(store).find, maker.create, uses, output_mib=settings.output_mib
+            store,
+            channels,
+            _Addresses(store).find,
+            maker.create,
+            uses,
+            output_mib=settings.output_mib,
+            forget_snapshot=forget_snapshot,
         )
         yield _platform(settings, used, links, remote, objects, uses)
 

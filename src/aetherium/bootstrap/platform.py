@@ -47,6 +47,7 @@ from aetherium.services.schedules import ScheduleService
 from aetherium.services.secrets.service import SecretService
 from aetherium.services.secrets.uses import SecretUses, TagsOf
 from aetherium.services.settling import Settler
+from aetherium.services.snapshot_files import SnapshotFiles
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
@@ -200,12 +201,13 @@ def _platform(
     pools = WarmPools(host, launcher, settings.pools)
     settler = Settler(host)
     power = Power(host, launcher, settler)
-    vms = VMService(host, launcher, warm, pools, power)
+    objects = None if shared is None else shared.objects
+    snapshot_files = SnapshotFiles(settings.data_dir, host.owner, objects)
+    vms = VMService(host, launcher, warm, pools, power, snapshot_files)
     uses = SecretUses(links.secrets, links.audit.auditor, _tags_of(host.images))
     executions = ExecutionService(host, vms, settler, uses)
-    snapshots = SnapshotService(host, vms, power)
+    snapshots = SnapshotService(host, vms, power, snapshot_files)
     root = settings.data_dir / "jobs"
-    objects = None if shared is None else shared.objects
     runner = VMJobRunner(
         vms, executions, host.images, settings, host.clock, host.owner, used.guest_scratch, uses, objects
     )

@@ -120,6 +120,7 @@ def _describer(
             labels=settings.worker_labels,
             images=tuple(image.digest for image in await host.images.list()),
             pooled=pools.waiting(),
+            machines=await host.drivers.machines(),
             private=private,
         )
 

@@ -46,7 +46,7 @@ class Snapshot:
     Args:
         image_digest: the image its VM had booted; it is held as long as the snapshot lives.
         resources: size of the VM; a restore has the same.
-        driver_data: what the driver needs for a restore (versioned, JSON types only).
+        driver_data: what the driver needs for a restore (versioned, JSON types only), and `machine`.
         size_bytes: bytes on the host's disk.
         owner: the process that makes or deletes it (see worker/owners.py); None once it is ready.
     """
@@ -66,3 +66,9 @@ class Snapshot:
     owner: str | None = None
     worker_id: str | None = None
     project_id: str = DEFAULT_PROJECT
+
+    @property
+    def machine(self) -> str:
+        """What a worker has to be to restore it (WorkerInfo.machines): it is in the object store. Empty: it
+        is where it was made, and nowhere else."""
+        return str(self.driver_data.get("machine", ""))

@@ -89,6 +89,8 @@ class Demand:
         image: the image's tag or digest; workers that hold it are preferred.
         labels: the worker has all of these.
         worker_id: this worker and no other.
+        machine: of the driver, what a snapshot needs (WorkerInfo.machines).
+        near: this worker if it fits and has room, or else another one.
     """
 
     vcpus: int = 0
@@ -97,6 +99,8 @@ class Demand:
     image: str = ""
     labels: Mapping[str, str] = field(default_factory=dict)
     worker_id: str | None = None
+    machine: str = ""
+    near: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

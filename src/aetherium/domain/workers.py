@@ -47,6 +47,7 @@ class WorkerInfo:
         drivers: those that work now; one that became unhealthy is missing.
         images: digests that it holds.
         pooled: warm VMs that wait, by image digest.
+        machines: what snapshots need of the host, by driver (interfaces/drivers.py, DriverProbe).
         private: takes only tasks that name it; a command that is its own platform for as long as it runs.
     """
 
@@ -59,6 +60,7 @@ class WorkerInfo:
     labels: Mapping[str, str] = field(default_factory=dict)
     images: tuple[str, ...] = ()
     pooled: Mapping[str, int] = field(default_factory=dict)
+    machines: Mapping[str, str] = field(default_factory=dict)
     private: bool = False
 
 

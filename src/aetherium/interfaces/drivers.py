@@ -36,6 +36,8 @@ class DriverProbe:
         reason: why it does not, or how it does ("TCG (KVM cannot start a guest here)").
         hint: what to do about it; empty if nothing needs doing.
         facts: versions, accelerator …, JSON types only.
+        machine: what a snapshot needs of the host on which it is restored: one that says the same. Empty: a
+            snapshot does not leave the host on which it was made.
     """
 
     available: bool
@@ -43,6 +45,7 @@ class DriverProbe:
     reason: str = ""
     hint: str = ""
     facts: Mapping[str, object] = field(default_factory=dict)
+    machine: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,7 +1,8 @@
 """Which worker gets a task: pure functions over what the store says.
 
-A worker fits if it is active, has the driver, the labels and the size, and has room now. Of those that fit
-the best has a warm VM of the image, then the image, then most room (``spread``) or least (``pack``).
+A worker fits if it is active, has the driver, the labels and the size, is such a machine as a snapshot needs,
+and has room now. Of those that fit the best has the snapshot, then a warm VM of the image, then the image,
+then most room (``spread``) or least (``pack``).
 """
 
 from __future__ import annotations
@@ -73,6 +74,8 @@ def misfit(worker: Worker, demand: Demand) -> str:
         return "another worker is asked for"
     if demand.driver != "auto" and demand.driver not in info.drivers:
         return f"it has no working driver {demand.driver!r}"
+    if demand.machine and (machine := info.machines.get(demand.driver, "")) != demand.machine:
+        return f"it is {machine or 'no machine for snapshots'!r}, and the snapshot needs {demand.machine!r}"
     if demand.vcpus and not info.drivers:
         return "it has no working driver"
     lacking = [f"{key}={value}" for key, value in demand.labels.items() if info.labels.get(key) != value]
@@ -109,8 +112,9 @@ def choose(demand: Demand, found: Sequence[Room], images: Mapping[str, str], str
     digest = images.get(demand.image, demand.image)
     sign = -1 if strategy is Strategy.SPREAD else 1
 
-    def merit(room: Room) -> tuple[bool, bool, float, str]:
+    def merit(room: Room) -> tuple[bool, bool, bool, float, str]:
         info = room.worker.info
-        return (info.pooled.get(digest, 0) > 0, digest in info.images, sign * room.share, info.id)
+        pooled, held = info.pooled.get(digest, 0) > 0, digest in info.images
+        return (info.id == demand.near, pooled, held, sign * room.share, info.id)
 
     return Choice(max(free, key=merit))

@@ -8,6 +8,7 @@ from dataclasses import replace
 
 from aetherium.domain.errors import AetheriumError, Conflict
 from aetherium.domain.projects import DEFAULT_PROJECT
+from aetherium.domain.snapshots import Snapshot
 from aetherium.domain.tasks import Demand, Retry, Task, TaskSpec, TaskState
 from aetherium.domain.vms import VM, VMSpec
 from aetherium.interfaces.store import Store
@@ -48,11 +49,11 @@ class VMMaker:
 
         Raises LimitExceeded (quota) and what kept the worker from making it.
         """
-        await admit_vms(self._store, project, [spec])
         demand = Demand()
         if snapshot is not None:
             found = await self._store.of_project(project).snapshots.find(snapshot)
-            snapshot, demand = found.id, replace(demand, worker_id=found.worker_id)
+            snapshot, spec, demand = found.id, _fitted(spec, found), _where(found)
+        await admit_vms(self._store, project, [spec])
         payload = self._tasks.types.values(CreateVM(spec, snapshot))
         task = await self._tasks.submit(
             TaskSpec(VM_CREATE, payload, demand=demand, retry=Retry(max_attempts=4, base_s=0.2)),
@@ -78,3 +79,16 @@ class VMMaker:
                 said = text
                 progress(text)
         return now
+
+
+def _fitted(spec: VMSpec, snapshot: Snapshot) -> VMSpec:
+    """What is restored has the snapshot's size, and goes where there is room for that."""
+    return replace(spec, image=snapshot.image_digest, driver=snapshot.driver, resources=snapshot.resources)
+
+
+def _where(snapshot: Snapshot) -> Demand:
+    """Rather the worker that has it on its disk than others that can restore it; none of them if it is in no
+    object store."""
+    if not snapshot.machine:
+        return Demand(worker_id=snapshot.worker_id)
+    return Demand(machine=snapshot.machine, near=snapshot.worker_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 from aetherium.domain.errors import AetheriumError, InvalidInput, Unavailable
@@ -62,6 +62,14 @@ class Drivers:
             hint="See: aetherium doctor",
             drivers=list(self._drivers),
         )
+
+    async def machines(self) -> Mapping[str, str]:
+        """What snapshots need of this host, by driver; those are missing whose snapshots do not travel."""
+        return {
+            name: machine
+            for name in await self.working()
+            if (machine := (await self.get(name).probe()).machine)
+        }
 
     @contextmanager
     def starting(self, name: str) -> Iterator[None]:

@@ -59,10 +59,6 @@ class Power:
         except InvalidTransition:
             return await self._host.store.vms.get(vm_id)
 
-    def snapshot_directory(self, snapshot_id: str) -> Path:
-        """Where a snapshot's files lie."""
-        return self._host.settings.data_dir / "snapshots" / snapshot_id
-
     @asynccontextmanager
     async def captured(self, vm_id: str) -> AsyncIterator[tuple[SnapshotData, Path]]:
         """A snapshot for the time of the block, to fork from."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
-import shutil
 from collections.abc import Sequence
 
 from aetherium.domain.errors import AlreadyExists, Conflict, InvalidInput, InvalidTransition, NotFound
@@ -14,6 +12,7 @@ from aetherium.domain.vms import Capability
 from aetherium.interfaces.finishing import finish
 from aetherium.services.host import LIVE, Host
 from aetherium.services.power import Power
+from aetherium.services.snapshot_files import SnapshotFiles
 from aetherium.services.vms import VMService
 
 _NAME = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
@@ -22,13 +21,15 @@ _NAME = re.compile(r"^[a-z0-9]([a-z0-9._-]{0,61}[a-z0-9])?$")
 class SnapshotService:
     """Memory, disk and devices of a VM, kept to be restored (VMService.create) any number of times."""
 
-    def __init__(self, host: Host, vms: VMService, power: Power) -> None:
+    def __init__(self, host: Host, vms: VMService, power: Power, files: SnapshotFiles) -> None:
         self._host = host
         self._vms = vms
         self._power = power
+        self._files = files
 
     async def create(self, vm: str, *, name: str | None = None) -> Snapshot:
-        """Of a running or paused VM, which then goes on.
+        """Of a running or paused VM, which then goes on. In a cluster it is in the object store when it is
+        ready, and outlives its worker.
 
         Raises Conflict if it does not run, or if a command that was given secrets runs in it: they would be
         in the snapshot's memory. AlreadyExists for the name; Unsupported.
@@ -60,11 +61,15 @@ class SnapshotService:
         try:
             await self._host.store.snapshots.add(snapshot)
             await self._host.images.hold(row.image_digest, snapshot.id)
-            data = await self._power.capture(row.id, self._power.snapshot_directory(snapshot.id))
+            data = await self._power.capture(row.id, self._files.directory(snapshot.id))
             return await self._host.store.snapshots.transition(
                 snapshot.id,
                 SnapshotState.READY,
-                driver_data={"version": data.version, "data": dict(data.data)},
+                driver_data={
+                    "version": data.version,
+                    "data": dict(data.data),
+                    "machine": await self._share(snapshot),
+                },
                 size_bytes=data.size_bytes,
                 owner=None,
             )
@@ -98,10 +103,15 @@ class SnapshotService:
             pass  # it is being deleted already; doing it twice does no harm
         except NotFound:
             return
-        directory = self._power.snapshot_directory(snapshot.id)
-        await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
+        await self._files.remove(snapshot.id)
         await self._host.images.release(snapshot.image_digest, snapshot.id)
         await snapshots.remove(snapshot.id)
+
+    async def _share(self, snapshot: Snapshot) -> str:
+        """Bring it where other hosts find it, if there is such a place and they could use it: see
+        `Snapshot.machine`. The VM goes on meanwhile."""
+        machine = (await self._host.drivers.get(snapshot.driver).probe()).machine
+        return machine if machine and await self._files.share(snapshot.id) else ""
 
     async def _check_name(self, name: str | None, project: str) -> None:
         known = self._host.store.of_project(project).snapshots

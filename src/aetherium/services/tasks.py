@@ -100,7 +100,8 @@ class TaskService:
         changed = replace(spec, payload=self._types.values(payload))
         if kind.demand is not None:
             asked, needed = spec.demand, kind.demand(payload)
-            changed = replace(changed, demand=replace(needed, labels=asked.labels, worker_id=asked.worker_id))
+            where = {name: getattr(asked, name) for name in ("labels", "worker_id", "machine", "near")}
+            changed = replace(changed, demand=replace(needed, **where))
         if spec.retry == Retry():
             changed = replace(changed, retry=kind.retry)
         if spec.timeout_s is None:

@@ -33,6 +33,7 @@ from aetherium.services.host import Host, remove_vm
 from aetherium.services.launching import Launcher, Start, cold
 from aetherium.services.power import Power
 from aetherium.services.quotas import admit_vms
+from aetherium.services.snapshot_files import SnapshotFiles
 from aetherium.services.warm import WarmSnapshots
 
 if TYPE_CHECKING:
@@ -56,13 +57,20 @@ class VMService:
     """See the methods. `ref` is an id, a name, or a unique prefix of an id."""
 
     def __init__(
-        self, host: Host, launcher: Launcher, warm: WarmSnapshots, pool: VMPool, power: Power
+        self,
+        host: Host,
+        launcher: Launcher,
+        warm: WarmSnapshots,
+        pool: VMPool,
+        power: Power,
+        snapshots: SnapshotFiles,
     ) -> None:
         self._host = host
         self._launcher = launcher
         self._warm = warm
         self._pool = pool
         self._power = power
+        self._snapshots = snapshots
         self._rows: dict[str, tuple[datetime, VM]] = {}
 
     async def create(
@@ -343,10 +351,12 @@ class VMService:
         fitted = replace(
             spec, image=snapshot.image_digest, driver=snapshot.driver, resources=snapshot.resources
         )
-        data, directory = snapshot_data(snapshot), self._power.snapshot_directory(snapshot.id)
+        await self._host.images.get(snapshot.image_digest)  # another host may have made the snapshot
         draft = self._launcher.draft(fitted, snapshot.driver, snapshot.image_digest, project=project)
         draft = replace(draft, snapshot_id=snapshot.id)
-        return await self._launcher.launch(draft, _restore(data, directory), heir=owner)
+        async with self._snapshots.use(snapshot) as directory:
+            start = _restore(snapshot_data(snapshot), directory)
+            return await self._launcher.launch(draft, start, heir=owner)
 
     async def _launch_all(self, drafts: Sequence[VM], start: Start) -> Sequence[VM]:
         tasks: Sequence[asyncio.Task[VM]] = ()

@@ -27,6 +27,8 @@ class SqlSnapshots:
         self._database = database
         self._scope = scope
         self._seen = seen(snapshots, scope)
+        # Those of other workers, too: they may be restored here.
+        self._found = seen(snapshots, scope.of_project)
 
     async def add(self, snapshot: Snapshot) -> None:
         row = stamped(_values(snapshot), self._scope)
@@ -40,14 +42,14 @@ class SqlSnapshots:
             ) from error
 
     async def get(self, snapshot_id: str) -> Snapshot:
-        return await self._database.read(lambda c: self._get(c, snapshot_id))
+        return await self._database.read(lambda c: self._get(c, snapshot_id, self._seen))
 
     async def find(self, ref: str) -> Snapshot:
         async def work(connection: AsyncConnection) -> Snapshot:
             snapshot_id = await find_id(
-                connection, snapshots, "snapshot", ref, snapshots.c.name == ref, among=self._seen
+                connection, snapshots, "snapshot", ref, snapshots.c.name == ref, among=self._found
             )
-            return await self._get(connection, snapshot_id)
+            return await self._get(connection, snapshot_id, self._found)
 
         return await self._database.read(work)
 
@@ -78,7 +80,7 @@ class SqlSnapshots:
             row = (await connection.execute(change)).mappings().first()
             if row is not None:
                 return _snapshot(row)
-            snapshot = await self._get(connection, snapshot_id)
+            snapshot = await self._get(connection, snapshot_id, self._seen)
             SNAPSHOT_LIFECYCLE.check(snapshot.state, to, snapshot_id)
             raise Conflict(f"The snapshot {snapshot_id} was changed by somebody else.")
 
@@ -88,8 +90,10 @@ class SqlSnapshots:
         change = sa.delete(snapshots).where(snapshots.c.id == snapshot_id, self._seen)
         return (await self._database.write(lambda c: c.execute(change))).rowcount > 0
 
-    async def _get(self, connection: AsyncConnection, snapshot_id: str) -> Snapshot:
-        query = sa.select(snapshots).where(snapshots.c.id == snapshot_id, self._seen)
+    async def _get(
+        self, connection: AsyncConnection, snapshot_id: str, among: sa.ColumnElement[bool]
+    ) -> Snapshot:
+        query = sa.select(snapshots).where(snapshots.c.id == snapshot_id, among)
         row = (await connection.execute(query)).mappings().first()
         if row is None:
             raise NotFound("snapshot", snapshot_id)

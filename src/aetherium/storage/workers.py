@@ -229,7 +229,7 @@ async def _record(connection: AsyncConnection, what: str, worker: Worker, at: da
 
 
 def _abilities(info: Mapping[str, Any]) -> tuple[object, ...]:
-    return tuple(info.get(name) for name in ("drivers", "labels", "capacity"))
+    return tuple(info.get(name) for name in ("drivers", "labels", "capacity", "machines"))
 
 
 def _described(info: WorkerInfo) -> dict[str, Any]:

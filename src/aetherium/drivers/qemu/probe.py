@@ -55,6 +55,7 @@ async def probe(cache: Path, accel: str) -> tuple[DriverProbe, Machine | None]:
         reason="KVM" if used == "kvm" else f"TCG ({why_not or 'as set'})",
         hint="" if memory.readable() else "For snapshots: sysctl kernel.yama.ptrace_scope=0",
         facts={"accel": used, **facts},
+        machine=f"QEMU {facts['qemu']}, {used}, {_cpu_model()}",
     )
     return found, Machine(used, int(str(facts["tsc_khz"])))
 
@@ -103,6 +104,15 @@ def _remember(file: Path, key: list[object], facts: Mapping[str, object]) -> Non
     part = file.with_name(f".{file.name}.{secrets.token_hex(4)}")
     part.write_text(json.dumps({"key": key, "facts": facts}))
     part.replace(file)
+
+
+def _cpu_model() -> str:
+    """As the kernel calls it. The guest has this processor, or, under TCG, at least its clock."""
+    for line in Path("/proc/cpuinfo").read_text().splitlines():
+        name, _, value = line.partition(":")
+        if name.strip() == "model name":
+            return value.strip()
+    return "unknown processor"
 
 
 def _kvm_opens() -> bool:

@@ -8,7 +8,7 @@ from aetherium.gateway.remote.channels import Channels
 from aetherium.gateway.remote.executions import RemoteExecutions
 from aetherium.gateway.remote.jobs import RemoteJobFiles
 from aetherium.gateway.remote.places import Places
-from aetherium.gateway.remote.snapshots import RemoteSnapshots
+from aetherium.gateway.remote.snapshots import Forget, RemoteSnapshots, nothing_to_forget
 from aetherium.gateway.remote.vms import CreateVM, RemoteVMs
 from aetherium.gateway.remote.workers import CONNECT_S, PATIENCE_S, AddressOf, Workers
 from aetherium.interfaces.store import Store
@@ -35,6 +35,7 @@ def remote_platform(
     output_mib: int = 16,
     patience_s: float = PATIENCE_S,
     connect_s: float = CONNECT_S,
+    forget_snapshot: Forget = nothing_to_forget,
 ) -> RemotePlatform:
     """The services of all workers.
 
@@ -47,12 +48,13 @@ def remote_platform(
         output_mib: see the setting of this name.
         patience_s: how long a lost connection may take to come back.
         connect_s: how long a first connection may take.
+        forget_snapshot: removes what the object store has of a snapshot whose worker is lost.
     """
     places = Places(store)
     workers = Workers(channels, address_of, patience_s=patience_s, connect_s=connect_s)
     return RemotePlatform(
         vms=RemoteVMs(store, places, workers, create),
         executions=RemoteExecutions(store, places, workers, uses, output_mib=output_mib),
-        snapshots=RemoteSnapshots(store, places, workers),
+        snapshots=RemoteSnapshots(store, places, workers, forget_snapshot),
         job_files=RemoteJobFiles(workers),
     )
