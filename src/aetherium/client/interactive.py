@@ -6,15 +6,16 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any, NoReturn
 
 from websockets.asyncio.client import ClientConnection, unix_connect
-from websockets.exceptions import ConnectionClosed, InvalidHandshake
+from websockets.asyncio.client import connect as websocket_connect
+from websockets.exceptions import ConnectionClosed, InvalidHandshake, InvalidStatus
 
 from aetherium.client import values
 from aetherium.client.errors import rebuild
-from aetherium.domain.errors import ChannelClosed, ProtocolViolation, Unavailable
+from aetherium.client.gateways import Gateway
+from aetherium.domain.errors import AetheriumError, ChannelClosed, ProtocolViolation
 from aetherium.domain.executions import Execution, ExecutionResult, TerminalSize
 from aetherium.domain.guest import OutputChunk, OutputStream
 
@@ -128,23 +129,38 @@ def _chunk(message: bytes) -> OutputChunk:
 
 
 @asynccontextmanager
-async def connect(socket: Path, path: str, first: Any = None) -> AsyncIterator[Session]:
+async def connect(gateway: Gateway, path: str, first: Any = None) -> AsyncIterator[Session]:
     """A session over the WebSocket at `path`; `first` is the message that begins it, if there is one."""
-    try:
-        connection = await unix_connect(
-            str(socket),
-            f"ws://aetherium{path}",
-            compression=None,
-            max_size=_MAX_MESSAGE,
-            max_queue=8,
-            ping_interval=None,
-            proxy=None,
-        )
-    except (OSError, InvalidHandshake) as error:
-        raise Unavailable(f"Nothing answers at {socket}.", hint="Start it with `aetherium up`.") from error
-    async with connection:
+    async with await _opened(gateway, path) as connection:
         if first is not None:
             await connection.send(json.dumps(first))
         session = Session(connection)
         await session.begin()
         yield session
+
+
+async def _opened(gateway: Gateway, path: str) -> ClientConnection:
+    options: dict[str, Any] = {
+        "additional_headers": gateway.headers,
+        "compression": None,
+        "max_size": _MAX_MESSAGE,
+        "max_queue": 8,
+        "user_agent_header": None,
+    }
+    url = f"{gateway.websocket_url}{path}"
+    try:
+        if gateway.socket is not None:
+            return await unix_connect(str(gateway.socket), url, ping_interval=None, proxy=None, **options)
+        return await websocket_connect(url, ssl=gateway.tls, **options)
+    except InvalidStatus as error:
+        raise _refused(error, gateway) from error
+    except (OSError, InvalidHandshake) as error:
+        raise gateway.silent(error) from error
+
+
+def _refused(error: InvalidStatus, gateway: Gateway) -> AetheriumError:
+    try:
+        problem = json.loads(error.response.body or b"")
+    except ValueError:
+        return gateway.silent(error)
+    return rebuild(problem, retry_after=error.response.headers.get("retry-after", ""))

@@ -37,6 +37,9 @@ class RetryPolicy:
     most_s: float = 5.0
 
 
+DEFAULT = RetryPolicy()
+
+
 class Tries:
     """The tries of one request.
 

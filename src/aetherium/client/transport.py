@@ -3,50 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import AsyncIterable, AsyncIterator, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterable, AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import httpx2
 
 from aetherium.client.errors import rebuild
+from aetherium.client.gateways import Gateway
 from aetherium.client.retries import RetryPolicy, Tries, is_safe
 from aetherium.domain.errors import (
     AetheriumError,
     ChannelClosed,
     Conflict,
     NotFound,
-    ProtocolViolation,
     Unavailable,
 )
 
 NDJSON = "application/x-ndjson"
-# Long calls wait for as long as they take: the gateway bounds them.
-_TIMEOUT = httpx2.Timeout(None, connect=10.0)
 # What a proxy answers while the gateway behind it is away.
 _AWAY = (502, 503, 504)
 
 Params = Mapping[str, str | int | float | bool | list[str] | None]
 
 
+def quoted(ref: str) -> str:
+    """A reference as one segment of a path."""
+    return quote(ref, safe="")
+
+
 class Transport:
-    """One pool of connections to a gateway's Unix socket.
+    """One pool of connections to a gateway.
 
     Args:
+        gateway: it, or its Unix socket.
         retry: how requests are made again that may be; None: none is.
     """
 
-    def __init__(self, socket: Path, *, retry: RetryPolicy | None = None) -> None:
-        self.socket = socket
+    def __init__(self, gateway: Gateway | Path, *, retry: RetryPolicy | None = None) -> None:
+        self.gateway = gateway if isinstance(gateway, Gateway) else Gateway(gateway)
         self.retry = retry
-        self._http = httpx2.AsyncClient(
-            transport=httpx2.AsyncHTTPTransport(
-                uds=str(socket), limits=httpx2.Limits(max_connections=None, max_keepalive_connections=32)
-            ),
-            base_url="http://aetherium",
-            timeout=_TIMEOUT,
-        )
+        self._http = self.gateway.connect()
+        self._translating = self.gateway.translating
 
     async def close(self) -> None:
         """Close all connections."""
@@ -174,23 +174,6 @@ class Transport:
         with self._translating():
             async for piece in response.aiter_raw():
                 yield piece
-
-    @contextmanager
-    def _translating(self) -> Iterator[None]:
-        try:
-            yield
-        except httpx2.ConnectError as error:
-            raise Unavailable(
-                f"Nothing listens at {self.socket}.", hint="Start it with `aetherium up`."
-            ) from error
-        except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError) as error:
-            raise ChannelClosed(
-                f"The connection to {self.socket} was cut.", hint="Does `aetherium up` still run?"
-            ) from error
-        except httpx2.TimeoutException as error:
-            raise Unavailable(f"{self.socket} does not answer in time.") from error
-        except (httpx2.HTTPError, httpx2.InvalidURL) as error:
-            raise ProtocolViolation(f"The request to {self.socket} failed: {error}.") from error
 
 
 def _clean(params: Params | None) -> dict[str, Any]:

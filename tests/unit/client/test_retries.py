@@ -28,8 +28,13 @@ OK = answer(200, {"done": True})
 
 
 @pytest.fixture
-async def transport(tmp_path: Path) -> AsyncIterator[Transport]:
-    transport = Transport(tmp_path / "s", retry=QUICK)
+def socket(tmp_path: Path) -> Path:
+    return tmp_path / "s"
+
+
+@pytest.fixture
+async def transport(socket: Path) -> AsyncIterator[Transport]:
+    transport = Transport(socket, retry=QUICK)
     yield transport
     await transport.close()
 
@@ -39,14 +44,16 @@ async def transport(tmp_path: Path) -> AsyncIterator[Transport]:
     "failure",
     [CUT, problem(503, "unavailable"), problem(502, "channel_closed"), answer(502, content=b"<html>")],
 )
-async def test_what_may_be_repeated_is(transport: Transport, method: str, failure: bytes) -> None:
-    async with scripted(transport.socket, [failure, failure, OK]) as requests:
+async def test_what_may_be_repeated_is(
+    transport: Transport, socket: Path, method: str, failure: bytes
+) -> None:
+    async with scripted(socket, [failure, failure, OK]) as requests:
         assert await transport.call(method, "/v1/thing") == {"done": True}
     assert len(requests) == 3
 
 
-async def test_a_post_is_repeated_with_its_key_and_never_without(transport: Transport) -> None:
-    async with scripted(transport.socket, [CUT, OK, CUT]) as requests:
+async def test_a_post_is_repeated_with_its_key_and_never_without(transport: Transport, socket: Path) -> None:
+    async with scripted(socket, [CUT, OK, CUT]) as requests:
         assert await transport.call("POST", "/v1/things", body={"a": 1}, key="k") == {"done": True}
         with pytest.raises(ChannelClosed):
             await transport.call("POST", "/v1/things", body={"a": 1})
@@ -54,19 +61,21 @@ async def test_a_post_is_repeated_with_its_key_and_never_without(transport: Tran
     assert {request.body for request in requests} == {b'{"a":1}'}
 
 
-async def test_what_was_refused_for_now_is_asked_again_when_it_is_time(transport: Transport) -> None:
+async def test_what_was_refused_for_now_is_asked_again_when_it_is_time(
+    transport: Transport, socket: Path
+) -> None:
     slow_down = problem(429, "rate_limited", retry_after="0")
-    async with scripted(transport.socket, [slow_down, slow_down, OK]):
+    async with scripted(socket, [slow_down, slow_down, OK]):
         assert await transport.call("POST", "/v1/things") == {"done": True}
-    async with scripted(transport.socket, [problem(429, "rate_limited", retry_after="3600")]) as requests:
+    async with scripted(socket, [problem(429, "rate_limited", retry_after="3600")]) as requests:
         with pytest.raises(RateLimited) as refused:
             await transport.call("GET", "/v1/thing")
     assert refused.value.retry_after_s == 3600
     assert len(requests) == 1
 
 
-async def test_other_errors_come_at_once(transport: Transport) -> None:
-    async with scripted(transport.socket, [problem(422, "invalid_input"), answer(500, content=b"x")]) as seen:
+async def test_other_errors_come_at_once(transport: Transport, socket: Path) -> None:
+    async with scripted(socket, [problem(422, "invalid_input"), answer(500, content=b"x")]) as seen:
         with pytest.raises(InvalidInput):
             await transport.call("GET", "/v1/thing")
         with pytest.raises(AetheriumError, match="500"):
@@ -74,8 +83,8 @@ async def test_other_errors_come_at_once(transport: Transport) -> None:
     assert len(seen) == 2
 
 
-async def test_tries_and_time_are_bounded(transport: Transport, tmp_path: Path) -> None:
-    async with scripted(transport.socket, []) as requests:
+async def test_tries_and_time_are_bounded(transport: Transport, socket: Path, tmp_path: Path) -> None:
+    async with scripted(socket, []) as requests:
         with pytest.raises(ChannelClosed):
             await transport.call("GET", "/v1/thing")
         assert len(requests) == 4
@@ -89,40 +98,40 @@ async def test_tries_and_time_are_bounded(transport: Transport, tmp_path: Path) 
         await transport.call("GET", "/v1/thing")
 
 
-async def test_a_body_that_is_read_once_is_sent_once(transport: Transport) -> None:
+async def test_a_body_that_is_read_once_is_sent_once(transport: Transport, socket: Path) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"some"
 
-    async with scripted(transport.socket, [CUT, OK]) as requests:
+    async with scripted(socket, [CUT, OK]) as requests:
         assert await transport.send("/v1/file", b"some") == {"done": True}
     assert [request.body for request in requests] == [b"some", b"some"]
-    async with scripted(transport.socket, [problem(503, "unavailable"), OK]) as requests:
+    async with scripted(socket, [problem(503, "unavailable"), OK]) as requests:
         with pytest.raises(Unavailable):
             await transport.send("/v1/file", pieces())
     assert len(requests) == 1
 
 
-async def test_what_an_earlier_try_has_deleted_is_no_error(transport: Transport) -> None:
-    async with scripted(transport.socket, [CUT, problem(404, "not_found")]):
+async def test_what_an_earlier_try_has_deleted_is_no_error(transport: Transport, socket: Path) -> None:
+    async with scripted(socket, [CUT, problem(404, "not_found")]):
         assert await transport.call("DELETE", "/v1/thing") is None
-    async with scripted(transport.socket, [problem(404, "not_found")]):
+    async with scripted(socket, [problem(404, "not_found")]):
         with pytest.raises(AetheriumError):
             await transport.call("DELETE", "/v1/thing")
 
 
-async def test_a_download_goes_on_where_it_was_cut(transport: Transport) -> None:
+async def test_a_download_goes_on_where_it_was_cut(transport: Transport, socket: Path) -> None:
     async with scripted(
-        transport.socket, [cut_off(b"one ", etag='"1"'), answer(206, content=b"two", etag='"1"')]
+        socket, [cut_off(b"one ", etag='"1"'), answer(206, content=b"two", etag='"1"')]
     ) as requests:
         assert await transport.read("/v1/file") == b"one two"
     assert (requests[1].headers["range"], requests[1].headers["if-range"]) == ("bytes=4-", '"1"')
 
 
-async def test_a_download_is_never_put_together_of_two_files(transport: Transport) -> None:
-    async with scripted(transport.socket, [cut_off(b"one ", etag='"1"'), answer(200, content=b"other")]):
+async def test_a_download_is_never_put_together_of_two_files(transport: Transport, socket: Path) -> None:
+    async with scripted(socket, [cut_off(b"one ", etag='"1"'), answer(200, content=b"other")]):
         with pytest.raises(Conflict, match="changed"):
             await transport.read("/v1/file")
-    async with scripted(transport.socket, [cut_off(b"one "), answer(200, content=b"other")]) as requests:
+    async with scripted(socket, [cut_off(b"one "), answer(200, content=b"other")]) as requests:
         with pytest.raises(ChannelClosed):
             await transport.read("/v1/file")
     assert len(requests) == 1
