@@ -8,10 +8,10 @@ from collections.abc import AsyncIterator
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
-from aetherium.cli import saving
 from aetherium.cli.jobview import JobView
 from aetherium.cli.output import plain
 from aetherium.cli.runtime import Command
+from aetherium.client import saving
 from aetherium.domain.errors import ChannelClosed, InvalidInput, NotFound, ProtocolViolation
 
 if TYPE_CHECKING:

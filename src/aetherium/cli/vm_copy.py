@@ -13,9 +13,9 @@ from typing import Annotated
 
 import typer
 
-from aetherium.cli import saving
 from aetherium.cli.options import Json
 from aetherium.cli.runtime import Command, execute
+from aetherium.client import saving
 from aetherium.domain.errors import GuestError, InvalidInput, NotFound
 
 _PIECE = 256 * 1024
@@ -126,7 +126,7 @@ async def _into(command: Command, source: str, target: Place, user: str | None, 
     inside = await _is_directory(command, target) or target.path.endswith("/")
     name = await asyncio.to_thread(lambda: path.absolute().name) or "root"
     if modes.S_ISDIR(facts.st_mode):
-        from aetherium.cli.archives import pack
+        from aetherium.client.archives import pack
 
         place = posixpath.join(target.path, name) if inside and not source.endswith("/.") else target.path
         await files.mkdir(target.vm, place, user=user)
@@ -153,7 +153,7 @@ async def _is_directory(command: Command, place: Place) -> bool:
 
 
 async def _out_of(command: Command, source: Place, target: Path, counter: _Counter) -> None:
-    from aetherium.cli.archives import unpack
+    from aetherium.client.archives import unpack
 
     files = command.client.files
     name = posixpath.basename(posixpath.normpath(source.path))

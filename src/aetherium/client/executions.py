@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Any
 from aetherium.client import values
 from aetherium.client.paging import iterate
 from aetherium.client.resuming import Lines, resuming
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.errors import ChannelClosed
 from aetherium.domain.executions import Execution, ExecutionResult, ExecutionSpec, TerminalSize
 from aetherium.domain.guest import OutputChunk, OutputStream
@@ -117,7 +116,7 @@ class Executions:
         # Late: WebSockets are a third of the import time of this package, and most calls need none.
         from aetherium.client.interactive import connect
 
-        return connect(self._http.gateway, path, first)
+        return connect(self._http.socket, path, first)
 
     async def list(self, vm: str) -> Sequence[Execution]:
         """The executions of a VM, newest first."""

@@ -6,8 +6,7 @@ from collections.abc import AsyncIterable, AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 
 from aetherium.client import values
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.guest import FileEvent, FileStat
 
 

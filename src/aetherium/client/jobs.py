@@ -9,8 +9,7 @@ from urllib.parse import quote
 from aetherium.client import values
 from aetherium.client.paging import iterate
 from aetherium.client.resuming import Lines, resuming
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, StepLog
 
 

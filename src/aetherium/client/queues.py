@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from aetherium.client import values
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.queues import Queue
 from aetherium.domain.tasks import Priority, TypeLimit
 

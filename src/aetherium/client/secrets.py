@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aetherium.client import values
-from aetherium.client.transport import Params, Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Params, Transport, quoted
 from aetherium.domain.secrets import KeyRotation, Secret, SecretScope
 
 

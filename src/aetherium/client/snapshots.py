@@ -6,8 +6,7 @@ from collections.abc import AsyncIterator, Sequence
 
 from aetherium.client import values
 from aetherium.client.paging import iterate
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.snapshots import Snapshot
 
 

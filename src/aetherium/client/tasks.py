@@ -7,8 +7,7 @@ from typing import Any
 
 from aetherium.client import values
 from aetherium.client.paging import iterate
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Attempt, Priority, Task, TaskSpec, TaskState

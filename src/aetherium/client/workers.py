@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aetherium.client import values
-from aetherium.client.transport import Transport
-from aetherium.client.vms import quoted
+from aetherium.client.transport import Transport, quoted
 from aetherium.domain.workers import WorkerStatus
 
 

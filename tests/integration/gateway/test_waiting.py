@@ -46,7 +46,7 @@ async def test_a_gateway_that_ends_says_so(data_dir: Path) -> None:
     async with fake_platform(data_dir, background=False) as platform, asyncio.timeout(30):
         task = await platform.tasks.submit(TaskSpec("system.noop"))
         socket = data_dir / "run" / "s"
-        async with AsyncClient.unix(socket) as client:
+        async with AsyncClient.unix(socket, retry=None) as client:
             async with serve_platform(platform, socket, grace_s=5.0):
                 waiting = asyncio.ensure_future(client.tasks.wait(task.id))
                 await _listening(platform)
@@ -65,7 +65,10 @@ async def test_a_request_that_outlasts_the_gateway_is_answered(
 
     monkeypatch.setattr(TaskService, "list", never)
     socket = data_dir / "run" / "s"
-    async with fake_platform(data_dir, background=False) as platform, AsyncClient.unix(socket) as client:
+    async with (
+        fake_platform(data_dir, background=False) as platform,
+        AsyncClient.unix(socket, retry=None) as client,
+    ):
         async with asyncio.timeout(30), serve_platform(platform, socket, grace_s=1.0):
             listing = asyncio.ensure_future(client.tasks.list())
             await began.wait()

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherium.cli import formats
-from aetherium.cli.archives import pack, unpack
 from aetherium.cli.jobs import below
-from aetherium.cli.saving import save
+from aetherium.client.archives import pack, unpack
+from aetherium.client.saving import save
 from aetherium.domain.errors import InvalidInput, ProtocolViolation
 
 

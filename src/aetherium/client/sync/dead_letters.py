@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from aetherium.client.sync.loop import Part
 from aetherium.domain.tasks import Task
@@ -23,6 +23,22 @@ class DeadLetters(Part):
         """The newest `limit`, newest first; None: all."""
         return self._loop.run(
             self._client.dead_letters.list(
+                types=types, error_code=error_code, group=group, project=project, limit=limit
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        types: Collection[str] = (),
+        error_code: str = "",
+        group: str = "",
+        project: str = "",
+        limit: int | None = None,
+    ) -> Iterator[Task]:
+        """The same as `list`, page by page."""
+        return self._loop.each(
+            self._client.dead_letters.iterate(
                 types=types, error_code=error_code, group=group, project=project, limit=limit
             )
         )

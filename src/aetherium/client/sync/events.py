@@ -23,3 +23,7 @@ class Events(Part):
         return self._loop.iterate(
             self._client.events.stream(after=after, latest=latest, types=types, follow=follow)
         )
+
+    def iterate(self, *, after: int = 0, types: Collection[str] = ()) -> Iterator[Event]:
+        """What happened so far, the oldest first."""
+        return self._loop.each(self._client.events.iterate(after=after, types=types))

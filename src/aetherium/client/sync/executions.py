@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AbstractAsyncContextManager
-from types import TracebackType
+from collections.abc import Iterator, Sequence
 
-from aetherium.client.aio import AsyncClient
 from aetherium.client.sync.loop import Part
+from aetherium.client.sync.streams import chunks
 from aetherium.domain.executions import Execution, ExecutionSpec
 from aetherium.domain.guest import OutputChunk
 
@@ -27,11 +25,18 @@ class Executions(Part):
         self, execution_id: str, *, stdout_offset: int = 0, stderr_offset: int = 0
     ) -> Iterator[OutputChunk]:
         """Its output from these offsets on, to its end."""
-        return self._loop.iterate(_Follow(self._client, execution_id, stdout_offset, stderr_offset))
+        output = self._client.executions.follow(
+            execution_id, stdout_offset=stdout_offset, stderr_offset=stderr_offset
+        )
+        return self._loop.iterate(chunks(output))
 
     def list(self, vm: str) -> Sequence[Execution]:
         """The executions of a VM, newest first."""
         return self._loop.run(self._client.executions.list(vm))
+
+    def iterate(self, vm: str) -> Iterator[Execution]:
+        """The same as `list`, page by page."""
+        return self._loop.each(self._client.executions.iterate(vm))
 
     def get(self, execution_id: str) -> Execution:
         """One execution."""
@@ -48,21 +53,3 @@ class Executions(Part):
     def kill(self, execution_id: str) -> None:
         """Kill everything that it has started."""
         self._loop.run(self._client.executions.kill(execution_id))
-
-
-class _Follow(AbstractAsyncContextManager[AsyncIterator[OutputChunk]]):
-    """An execution's output as a stream of chunks."""
-
-    def __init__(self, client: AsyncClient, execution_id: str, stdout: int, stderr: int) -> None:
-        self._inner = client.executions.follow(execution_id, stdout_offset=stdout, stderr_offset=stderr)
-
-    async def __aenter__(self) -> AsyncIterator[OutputChunk]:
-        return aiter(await self._inner.__aenter__())
-
-    async def __aexit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
-        await self._inner.__aexit__(kind, error, traceback)

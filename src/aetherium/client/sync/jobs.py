@@ -11,13 +11,21 @@ from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, StepLog
 class Jobs(Part):
     """``client.jobs``; see aetherium.client.jobs."""
 
-    def submit(self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None) -> Job:
+    def submit(
+        self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None, idempotency_key: str = ""
+    ) -> Job:
         """Start a job."""
-        return self._loop.run(self._client.jobs.submit(spec, secrets=secrets))
+        return self._loop.run(
+            self._client.jobs.submit(spec, secrets=secrets, idempotency_key=idempotency_key)
+        )
 
-    def list(self, *, states: Collection[JobState] = ()) -> Sequence[Job]:
-        """Jobs, newest first."""
-        return self._loop.run(self._client.jobs.list(states=states))
+    def list(self, *, states: Collection[JobState] = (), limit: int | None = None) -> Sequence[Job]:
+        """The newest `limit` jobs, newest first; None: all."""
+        return self._loop.run(self._client.jobs.list(states=states, limit=limit))
+
+    def iterate(self, *, states: Collection[JobState] = (), limit: int | None = None) -> Iterator[Job]:
+        """The same as `list`, page by page."""
+        return self._loop.each(self._client.jobs.iterate(states=states, limit=limit))
 
     def get(self, ref: str) -> Job:
         """One job."""

@@ -34,12 +34,16 @@ class Loop:
             future.cancel()
             raise
 
+    def each(self, items: AsyncIterator[T]) -> Iterator[T]:
+        """The items of an iterator, one at a time."""
+        while (item := self.run(_next(items))) is not None:
+            yield item
+
     def iterate(self, source: AbstractAsyncContextManager[AsyncIterator[T]]) -> Iterator[T]:
         """The items of a stream, one at a time."""
         items = self.run(source.__aenter__())
         try:
-            while (item := self.run(_next(items))) is not None:
-                yield item
+            yield from self.each(items)
         finally:
             self.run(_leave(source))
 

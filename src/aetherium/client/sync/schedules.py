@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aetherium.client.sync.loop import Part
 from aetherium.domain.projects import DEFAULT_PROJECT
@@ -20,6 +20,10 @@ class Schedules(Part):
     def list(self) -> Sequence[Schedule]:
         """All, by name."""
         return self._loop.run(self._client.schedules.list())
+
+    def iterate(self) -> Iterator[Schedule]:
+        """The same as `list`, page by page."""
+        return self._loop.each(self._client.schedules.iterate())
 
     def get(self, ref: str) -> Schedule:
         """One schedule."""

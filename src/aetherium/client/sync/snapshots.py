@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from aetherium.client.sync.loop import Part
 from aetherium.domain.snapshots import Snapshot
@@ -18,6 +18,10 @@ class Snapshots(Part):
     def list(self) -> Sequence[Snapshot]:
         """All snapshots, newest first."""
         return self._loop.run(self._client.snapshots.list())
+
+    def iterate(self) -> Iterator[Snapshot]:
+        """The same as `list`, page by page."""
+        return self._loop.each(self._client.snapshots.iterate())
 
     def get(self, ref: str) -> Snapshot:
         """One snapshot."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 from aetherium.client.sync.loop import Part
 from aetherium.domain.projects import DEFAULT_PROJECT
@@ -43,6 +43,32 @@ class Tasks(Part):
         """The newest `limit` tasks, newest first; None: all."""
         return self._loop.run(
             self._client.tasks.list(
+                states=states,
+                types=types,
+                group=group,
+                priority=priority,
+                worker=worker,
+                error_code=error_code,
+                project=project,
+                limit=limit,
+            )
+        )
+
+    def iterate(
+        self,
+        *,
+        states: Collection[TaskState] = (),
+        types: Collection[str] = (),
+        group: str = "",
+        priority: Priority | None = None,
+        worker: str = "",
+        error_code: str = "",
+        project: str = "",
+        limit: int | None = None,
+    ) -> Iterator[Task]:
+        """The same as `list`, page by page."""
+        return self._loop.each(
+            self._client.tasks.iterate(
                 states=states,
                 types=types,
                 group=group,
