@@ -24,6 +24,7 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "project": ("aetherium.cli.project", "Tenants and their quotas."),
     "secret": ("aetherium.cli.secret", "Secrets that executions and jobs ask for by name."),
     "event": ("aetherium.cli.event", "What happened, and what happens."),
+    "audit": ("aetherium.cli.audit", "Who did what; whether anybody has changed the record of it."),
     "image": ("aetherium.cli.image", "What VMs boot: build, import, list, remove."),
     "snapshot": ("aetherium.cli.snapshot", "Snapshots of VMs: list, remove."),
     "doctor": ("aetherium.cli.doctor", "What works on this host, what does not, and what to do about it."),

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any
 
 from aetherium.client import values
-from aetherium.client.audit import Audit
 from aetherium.client.api_keys import APIKeys
+from aetherium.client.audit import Audit
 from aetherium.client.dead_letters import DeadLetters
 from aetherium.client.events import Events
 from aetherium.client.executions import Executions

@@ -18,6 +18,7 @@ from aetherium.gateway.headers import AnswerHeaders
 from aetherium.gateway.origins import Origins, Sharing
 from aetherium.gateway.rest import (
     api_keys,
+    audit,
     dead_letters,
     events,
     executions,
@@ -59,6 +60,7 @@ _PARTS = (
     whoami,
     secrets,
     events,
+    audit,
 )
 _DESCRIPTION = """Runs untrusted jobs and agents in isolated microVMs.
 

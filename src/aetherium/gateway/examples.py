@@ -10,6 +10,7 @@ from functools import cache
 from typing import Any
 
 from aetherium import __version__
+from aetherium.domain.audit import AuditEntry, AuditEvent, AuditHead, AuditVerification
 from aetherium.domain.checks import Check
 from aetherium.domain.executions import Execution, ExecutionResult, ExecutionSpec, ExecutionState, ResourceUse
 from aetherium.domain.guest import FileKind, FileStat, GuestMetrics
@@ -38,7 +39,17 @@ from aetherium.domain.tasks import Attempt, Priority, Retry, Task, TaskSpec, Tas
 from aetherium.domain.vms import VM, Resources, VMMetrics, VMSpec, VMState
 from aetherium.domain.workers import Capacity, Usage, Worker, WorkerInfo, WorkerState, WorkerStatus
 from aetherium.gateway import wire
-from aetherium.gateway.rest.answers import Alive, Bytes, Changed, Checksum, Freed, Ran, Ready, Written
+from aetherium.gateway.rest.answers import (
+    Alive,
+    AuditKey,
+    Bytes,
+    Changed,
+    Checksum,
+    Freed,
+    Ran,
+    Ready,
+    Written,
+)
 from aetherium.gateway.rest.whoami import WhoAmI
 from aetherium.interfaces.pool import PoolLevel
 from aetherium.services.identity.keys import IssuedKey
@@ -115,6 +126,39 @@ _REQUESTS: Mapping[str, Any] = {
     "MemberAdd": {"subject": "ada", "role": "admin", "project": "web"},
     "MemberRole": {"role": "operator"},
 }
+
+_CREATED = AuditEvent(
+    "key:key_06jx3k9q2w8r5t1n",
+    "vm.create",
+    VM_ID,
+    project_id="default",
+    address="192.0.2.7",
+    request_id="4f1c2a",
+    data={},
+)
+_KEY = "6f79e3fd08c2cc21104f803ed19f51b4fd1c09095e6d8c790d4ebbd9f8548b38"
+# An entry, and the end, as an export writes them.
+AUDIT_LINES: tuple[Any, ...] = (
+    {"audit": {"v": 1, "key": _KEY, "project_id": None}},
+    {
+        "entry": {
+            "v": 1,
+            "seq": 1,
+            "at": "2026-03-01T12:00:00.000000Z",
+            "actor": _CREATED.actor,
+            "action": _CREATED.action,
+            "resource": _CREATED.resource,
+            "outcome": _CREATED.outcome,
+            "project_id": _CREATED.project_id,
+            "address": _CREATED.address,
+            "request_id": _CREATED.request_id,
+            "data": {},
+            "previous": "0" * 64,
+            "hash": _SHA256,
+        }
+    },
+    {"head": {"seq": 1, "hash": _SHA256, "signature": "5d" * 64}},
+)
 
 
 @cache
@@ -236,5 +280,8 @@ def _work() -> tuple[Any, ...]:
         IssuedKey(key, "aek_k3j9q2w8_" + "x" * 43),
         Member("prj_06jx3k9q2w8r5t1h", "oidc:https://id.example.org#ada", Role.ADMIN, _AT, "local"),
         WhoAmI(f"key:{key.id}", Role.OPERATOR, False, key.project_id, "web", ("jobs:read", "jobs:write")),
+        AuditEntry(1, _AT, _CREATED, "0" * 64, _SHA256),
+        AuditVerification(1, 1, _KEY, AuditHead(1, _SHA256, "5d" * 64), ()),
+        AuditKey(_KEY),
         KeyRotation("kek_06jx3k9q2w8r5t1k", 12, ("kek_06jx3k9q2w8r5t1m",), "1f00aa42c0ffee11"),
     )

@@ -62,6 +62,13 @@ class Changed:
 
 
 @dataclass(frozen=True, slots=True)
+class AuditKey:
+    """`key`: a public key (Ed25519) in hex."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Freed:
     """The bytes that became free."""
 
