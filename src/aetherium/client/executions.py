@@ -116,7 +116,7 @@ class Executions:
         # Late: WebSockets are a third of the import time of this package, and most calls need none.
         from aetherium.client.interactive import connect
 
-        return connect(self._http.socket, path, first)
+        return connect(self._http.gateway, path, first)
 
     async def list(self, vm: str) -> Sequence[Execution]:
         """The executions of a VM, newest first."""

@@ -8,7 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
-from urllib.parse import quote
 
 import httpx2
 
@@ -28,11 +27,6 @@ NDJSON = "application/x-ndjson"
 _AWAY = (502, 503, 504)
 
 Params = Mapping[str, str | int | float | bool | list[str] | None]
-
-
-def quoted(ref: str) -> str:
-    """A reference as one segment of a path."""
-    return quote(ref, safe="")
 
 
 def quoted(ref: str) -> str:
