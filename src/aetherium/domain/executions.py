@@ -98,6 +98,7 @@ class ExecutionSpec:
         terminal: run in a terminal of this size; stdout and stderr are then one stream.
         stdin: whether stdin stays open for the caller; False: /dev/null.
         output_limit: bytes of output the agent keeps for reattaching; older bytes are dropped.
+        secret_names: stored secrets whose values are added to `secret_env`, see domain/secrets.py.
     """
 
     argv: tuple[str, ...]

@@ -95,6 +95,7 @@ def spec_to_pb(spec: ExecutionSpec) -> executions_pb2.ExecutionSpec:
         stdin=spec.stdin,
         limits=_limits_to_pb(spec.limits),
         output_limit=spec.output_limit,
+        secret_names=spec.secret_names,
     )
 
 
@@ -112,6 +113,7 @@ def spec_from_pb(message: executions_pb2.ExecutionSpec) -> ExecutionSpec:
         stdin=message.stdin,
         limits=_limits_from_pb(message.limits),
         output_limit=message.output_limit if message.HasField("output_limit") else _UNSAID.output_limit,
+        secret_names=tuple(message.secret_names),
     )
 
 

@@ -101,6 +101,7 @@ class ExecutionService:
             execution_id, given = await self._given(row, spec, execution_id, by)
             full = await self._complete(row, given)
             execution = first or self._begin(row, given, execution_id)
+            self._remember(execution_id, given)  # also of one that another process began
             await (
                 self._host.journal.flush()
             )  # nobody waits for its end, so its row has to be there in any case

@@ -57,6 +57,7 @@ SPEC = st.builds(
     stdin=st.booleans(),
     limits=st.builds(ExecutionLimits, *[maybe(NATURAL)] * 5),
     output_limit=NATURAL,
+    secret_names=st.lists(st.from_regex(r"[A-Z_][A-Z0-9_]{0,5}", fullmatch=True), max_size=3).map(tuple),
 )
 RESULT = st.builds(
     ExecutionResult,

@@ -591,6 +591,7 @@ class ExecutionSpec(_message.Message):
     STDIN_FIELD_NUMBER: _builtins.int
     LIMITS_FIELD_NUMBER: _builtins.int
     OUTPUT_LIMIT_FIELD_NUMBER: _builtins.int
+    SECRET_NAMES_FIELD_NUMBER: _builtins.int
     cwd: _builtins.bytes
     user: _builtins.str
     umask: _builtins.int
@@ -610,6 +611,10 @@ class ExecutionSpec(_message.Message):
     def terminal(self) -> Global___TerminalSize: ...
     @_builtins.property
     def limits(self) -> Global___ExecutionLimits: ...
+    @_builtins.property
+    def secret_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Stored secrets that it is given as environment variables."""
+
     def __init__(
         self,
         *,
@@ -624,10 +629,11 @@ class ExecutionSpec(_message.Message):
         stdin: _builtins.bool = ...,
         limits: Global___ExecutionLimits | None = ...,
         output_limit: _builtins.int | None = ...,
+        secret_names: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_cwd", b"_cwd", "_output_limit", b"_output_limit", "_timeout_s", b"_timeout_s", "_umask", b"_umask", "_user", b"_user", "cwd", b"cwd", "limits", b"limits", "output_limit", b"output_limit", "terminal", b"terminal", "timeout_s", b"timeout_s", "umask", b"umask", "user", b"user"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cwd", b"_cwd", "_output_limit", b"_output_limit", "_timeout_s", b"_timeout_s", "_umask", b"_umask", "_user", b"_user", "argv", b"argv", "cwd", b"cwd", "env", b"env", "limits", b"limits", "output_limit", b"output_limit", "secret_env", b"secret_env", "stdin", b"stdin", "terminal", b"terminal", "timeout_s", b"timeout_s", "umask", b"umask", "user", b"user"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cwd", b"_cwd", "_output_limit", b"_output_limit", "_timeout_s", b"_timeout_s", "_umask", b"_umask", "_user", b"_user", "argv", b"argv", "cwd", b"cwd", "env", b"env", "limits", b"limits", "output_limit", b"output_limit", "secret_env", b"secret_env", "secret_names", b"secret_names", "stdin", b"stdin", "terminal", b"terminal", "timeout_s", b"timeout_s", "umask", b"umask", "user", b"user"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__cwd: _TypeAlias = _typing.Literal["cwd"]  # noqa: Y015
     _WhichOneofArgType__cwd: _TypeAlias = _typing.Literal["_cwd", b"_cwd"]  # noqa: Y015
