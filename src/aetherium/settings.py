@@ -128,6 +128,7 @@ class Settings(BaseSettings):
     worker_name: str | None = None
     worker_listen: str | None = None
     worker_advertise: str | None = None
+    grpc_listen: str = ""
     tls_ca: Path | None = None
     tls_cert: Path | None = None
     tls_key: Path | None = None

@@ -61,6 +61,17 @@ STATUS: Mapping[type[AetheriumError], grpc.StatusCode] = {
     errors.SourceFailed: _Code.FAILED_PRECONDITION,
     ProcessFailed: _Code.ABORTED,
 }
+# What the guest's kernel said, where gRPC has a word for it.
+_ERRNO_STATUS = {
+    "ENOENT": _Code.NOT_FOUND,
+    "ESRCH": _Code.NOT_FOUND,
+    "EACCES": _Code.PERMISSION_DENIED,
+    "EPERM": _Code.PERMISSION_DENIED,
+    "EROFS": _Code.PERMISSION_DENIED,
+    "EEXIST": _Code.ALREADY_EXISTS,
+    "ENOSPC": _Code.RESOURCE_EXHAUSTED,
+    "EDQUOT": _Code.RESOURCE_EXHAUSTED,
+}
 CLASSES: Mapping[str, type[AetheriumError]] = {kind.code: kind for kind in STATUS}
 
 # What gRPC says when the connection goes: CANCELLED of a server that shuts down, INTERNAL of a message that
@@ -74,6 +85,8 @@ class Cut(Exception):
 
 def status_of(error: AetheriumError) -> grpc.StatusCode:
     """The status for an error."""
+    if isinstance(error, errors.GuestError):
+        return _ERRNO_STATUS.get(str(error.details.get("errno", "")), STATUS[errors.GuestError])
     return STATUS[_kind(error)]
 
 

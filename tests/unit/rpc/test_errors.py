@@ -16,6 +16,7 @@ from aetherium.client import errors as client_errors
 from aetherium.domain.errors import (
     AetheriumError,
     DeadlineExceeded,
+    GuestError,
     InvalidInput,
     LimitExceeded,
     NotFound,
@@ -124,3 +125,16 @@ def test_what_a_handler_says() -> None:
     assert type(back) is NotFound
     broken = errors.rebuild(_status(StatusCode.UNAVAILABLE, (errors.DETAILS_KEY, b"\xff\xff")))
     assert type(broken) is AetheriumError
+
+
+@pytest.mark.parametrize(
+    ("errno", "code"),
+    [
+        ("ENOENT", StatusCode.NOT_FOUND),
+        ("EACCES", StatusCode.PERMISSION_DENIED),
+        ("ENOSPC", StatusCode.RESOURCE_EXHAUSTED),
+        ("EIO", StatusCode.FAILED_PRECONDITION),
+    ],
+)
+def test_what_the_guests_kernel_said_has_a_status(errno: str, code: StatusCode) -> None:
+    assert errors.status_of(GuestError("It failed.", errno=errno)) is code

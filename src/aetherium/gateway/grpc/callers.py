@@ -1,33 +1,66 @@
-"""Who calls: over the Unix socket, which only this user can open, whoever administers this host."""
+"""Who calls: an API key or a token in ``authorization``, or whoever may open the Unix socket.
+
+``aetherium-project`` names the project, as the header of the same name does for REST; so does
+``x-request-id`` give the request an id.
+"""
 
 from __future__ import annotations
 
-from aetherium.domain.errors import Unauthenticated
-from aetherium.domain.identity import LOCAL
+import re
+import secrets
+from urllib.parse import unquote
+
+from aetherium.domain.errors import AetheriumError
+from aetherium.domain.identity import LOCAL, Caller
 from aetherium.gateway.access import Known, Platform, Services
-from aetherium.gateway.grpc.calls import Context, PlatformOf
+from aetherium.gateway.grpc.calls import Context
+from aetherium.gateway.rates import Rates
 
-# The metadata entry that names the project (id or name) of a call.
-PROJECT_KEY = "aetherium-project"
-_UNIX = "unix:"
-
-
-def local_platform(services: Services) -> PlatformOf:
-    """For calls over a Unix socket; any other one is refused."""
-    known = Known()
-
-    async def platform_of(context: Context) -> Platform:
-        if not context.peer().startswith(_UNIX):
-            raise Unauthenticated("The call has no credentials.", hint="Use the Unix socket of this host.")
-        project = project_named(context)
-        if not project:
-            return Platform(services, LOCAL, known)
-        return Platform(services, LOCAL.within(await services.projects.id_of(project)), known)
-
-    return platform_of
+_PEER = re.compile(r"ipv[46]:\[?(.*?)\]?:\d+")
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 
 
-def project_named(context: Context) -> str:
-    """The project that a call names; empty: none."""
-    given = [value for key, value in context.invocation_metadata() or () if key == PROJECT_KEY]
-    return str(given[0]) if given else ""
+class Callers:
+    """See `PlatformOf`. Raises what Authenticator raises, and RateLimited."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._known = Known()
+        self._rates = Rates(services)
+
+    async def __call__(self, context: Context) -> Platform:
+        """The services as the caller has them."""
+        caller = await self._caller(context)
+        if caller.subject != LOCAL.subject:
+            await self._rates.count(_uncounted(), caller)
+        return Platform(self._services, caller, self._known)
+
+    async def _caller(self, context: Context) -> Caller:
+        given = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        authorization, project = given.get("authorization", ""), given.get("aetherium-project", "")
+        source, request_id = address(context.peer()), _request_id(given.get("x-request-id", ""))
+        if not source and not authorization:
+            return await self._services.authenticator.local(project, request_id)
+        try:
+            return await self._services.authenticator.caller(authorization, project, source, request_id)
+        except AetheriumError:
+            if source:
+                await self._rates.count_address(_uncounted(), source)
+            raise
+
+
+def address(peer: str) -> str:
+    """Of the client, as gRPC writes it; empty on a Unix socket."""
+    if peer.startswith("unix:"):
+        return ""
+    found = _PEER.fullmatch(unquote(peer))
+    return found[1] if found else peer
+
+
+def _request_id(given: str) -> str:
+    return given if _REQUEST_ID.fullmatch(given) else secrets.token_hex(8)
+
+
+def _uncounted() -> dict[str, object]:
+    """What is left of a rate goes into an answer's headers, which a gRPC call does not have."""
+    return {"state": {}}

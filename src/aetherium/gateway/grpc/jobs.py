@@ -4,13 +4,17 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from aetherium.domain.errors import NotFound
-from aetherium.domain.jobs import Job, JobSpec, JobState
+from aetherium.domain.jobs import DirectorySource, GitSource, Job, JobSpec, JobState
 from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
 from aetherium.gateway.grpc.values import enums_of, from_message, to_message, to_messages
 from aetherium.protocol.generated import jobs_pb2 as pb
 from aetherium.protocol.generated.jobs_pb2_grpc import JobServiceServicer
+
+# The depth of a history that has no limit.
+_WHOLE = 0
 
 
 class JobCalls(Service, JobServiceServicer):
@@ -21,7 +25,7 @@ class JobCalls(Service, JobServiceServicer):
     ) -> pb.JobServiceSubmitResponse:
         platform = await self._platform_of(context)
         job = await platform.jobs.submit(
-            from_message(request.spec, JobSpec),
+            _spec(request.spec),
             secrets=dict(request.secrets),
             idempotency_key=request.idempotency_key,
         )
@@ -41,7 +45,7 @@ class JobCalls(Service, JobServiceServicer):
         states, limit = [JobState(state) for state in enums_of(request, "states")], limit_of(request.limit)
         found = await platform.jobs.list(states=states, limit=limit + 1, before=request.cursor)
         shown, cursor = page(found, limit, request.cursor)
-        return pb.JobServiceListResponse(jobs=to_messages(pb.Job, shown), next_cursor=cursor)
+        return pb.JobServiceListResponse(jobs=[_job(job) for job in shown], next_cursor=cursor)
 
     async def Cancel(
         self, request: pb.JobServiceCancelRequest, context: Context
@@ -104,8 +108,18 @@ class JobCalls(Service, JobServiceServicer):
             yield pb.JobServiceReadPatchResponse(data=piece)
 
 
+def _spec(message: pb.JobSpec) -> JobSpec:
+    spec = from_message(message, JobSpec)
+    if isinstance(spec.source, GitSource | DirectorySource) and spec.source.depth == _WHOLE:
+        return replace(spec, source=replace(spec.source, depth=None))
+    return spec
+
+
 def _job(job: Job) -> pb.Job:
-    return to_message(pb.Job, job)
+    message, source = to_message(pb.Job, job), job.spec.source
+    if isinstance(source, GitSource | DirectorySource) and source.depth is None:
+        getattr(message.spec.source, source.kind).depth = _WHOLE
+    return message
 
 
 def _artifact(job: Job, name: str) -> str:

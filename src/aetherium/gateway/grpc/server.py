@@ -10,6 +10,8 @@ from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from aetherium.gateway.access import Services
+from aetherium.gateway.grpc.callers import Callers
 from aetherium.gateway.grpc.calls import Context, PlatformOf, Service
 from aetherium.gateway.grpc.events import EventCalls
 from aetherium.gateway.grpc.executions import ExecutionCalls
@@ -39,7 +41,7 @@ from aetherium.protocol.generated import (
 from aetherium.rpc import options
 from aetherium.rpc.guard import Guard
 from aetherium.rpc.listening import listen
-from aetherium.rpc.tls import Identity
+from aetherium.rpc.tls import Identity, server_identity
 
 _PACKAGE = "aetherium.v1"
 # What calls get to finish when the gateway goes down; streams resume elsewhere or later.
@@ -86,6 +88,20 @@ async def serve_grpc(
         yield bound
     finally:
         await finish(_stop(server, guard))
+
+
+@asynccontextmanager
+async def serve_configured(services: Services) -> AsyncIterator[str]:
+    """Serve at the setting `grpc_listen` during the block; yields the address, empty if there is none.
+
+    Raises what `serve_grpc` raises, and InvalidInput for files of TLS that cannot be used.
+    """
+    settings = services.settings
+    if not settings.grpc_listen:
+        yield ""
+        return
+    async with serve_grpc(Callers(services), settings.grpc_listen, server_identity(settings)) as bound:
+        yield bound
 
 
 async def _everybody(_: Context) -> None:

@@ -7,7 +7,6 @@ unspecified enum. A ``oneof kind`` is a union of dataclasses that their own `kin
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from functools import cache
@@ -115,12 +114,21 @@ def _put_message(target: Any, given: Any) -> None:
         case Timestamp():
             target.FromDatetime(given)
         case Struct():
-            json_format.Parse(readable(json.dumps(dict(given), ensure_ascii=False)), target)
+            target.update(_plain(given))
         case _ if isinstance(given, list | tuple):  # a repeated field that may be missing
             getattr(target, target.DESCRIPTOR.fields[0].name).extend(readable(each) for each in given)
         case _:
             _fill(target, given)
     target.SetInParent()
+
+
+def _plain(given: Any) -> Any:
+    """JSON types only, with text that can be sent."""
+    if isinstance(given, Mapping):
+        return {readable(str(key)): _plain(each) for key, each in given.items()}
+    if isinstance(given, list | tuple):
+        return [_plain(each) for each in given]
+    return readable(given) if isinstance(given, str) else given
 
 
 def _scalar(field: Field, given: Any) -> Any:

@@ -983,7 +983,7 @@ class GitSource(_message.Message):
     ref: _builtins.str
     """Branch, tag or commit; empty: HEAD."""
     depth: _builtins.int
-    """Commits of history; not set: 1."""
+    """Commits of history; 0: all, not set: 1."""
     def __init__(
         self,
         *,
@@ -1012,6 +1012,7 @@ class DirectorySource(_message.Message):
     uncommitted: _builtins.bool
     """Not set: true."""
     depth: _builtins.int
+    """As above."""
     def __init__(
         self,
         *,

@@ -222,12 +222,16 @@ class Quota(_message.Message):
     MEMORY_MIB_FIELD_NUMBER: _builtins.int
     TASKS_PER_MINUTE_FIELD_NUMBER: _builtins.int
     WAITING_FIELD_NUMBER: _builtins.int
+    REQUESTS_PER_MINUTE_FIELD_NUMBER: _builtins.int
+    DISK_MIB_FIELD_NUMBER: _builtins.int
     tasks: _builtins.int
     vms: _builtins.int
     vcpus: _builtins.int
     memory_mib: _builtins.int
     tasks_per_minute: _builtins.int
     waiting: _builtins.int
+    requests_per_minute: _builtins.int
+    disk_mib: _builtins.int
     def __init__(
         self,
         *,
@@ -237,13 +241,19 @@ class Quota(_message.Message):
         memory_mib: _builtins.int | None = ...,
         tasks_per_minute: _builtins.int | None = ...,
         waiting: _builtins.int | None = ...,
+        requests_per_minute: _builtins.int | None = ...,
+        disk_mib: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_tasks", b"_tasks", "_tasks_per_minute", b"_tasks_per_minute", "_vcpus", b"_vcpus", "_vms", b"_vms", "_waiting", b"_waiting", "memory_mib", b"memory_mib", "tasks", b"tasks", "tasks_per_minute", b"tasks_per_minute", "vcpus", b"vcpus", "vms", b"vms", "waiting", b"waiting"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_disk_mib", b"_disk_mib", "_memory_mib", b"_memory_mib", "_requests_per_minute", b"_requests_per_minute", "_tasks", b"_tasks", "_tasks_per_minute", b"_tasks_per_minute", "_vcpus", b"_vcpus", "_vms", b"_vms", "_waiting", b"_waiting", "disk_mib", b"disk_mib", "memory_mib", b"memory_mib", "requests_per_minute", b"requests_per_minute", "tasks", b"tasks", "tasks_per_minute", b"tasks_per_minute", "vcpus", b"vcpus", "vms", b"vms", "waiting", b"waiting"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib", "_tasks", b"_tasks", "_tasks_per_minute", b"_tasks_per_minute", "_vcpus", b"_vcpus", "_vms", b"_vms", "_waiting", b"_waiting", "memory_mib", b"memory_mib", "tasks", b"tasks", "tasks_per_minute", b"tasks_per_minute", "vcpus", b"vcpus", "vms", b"vms", "waiting", b"waiting"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_disk_mib", b"_disk_mib", "_memory_mib", b"_memory_mib", "_requests_per_minute", b"_requests_per_minute", "_tasks", b"_tasks", "_tasks_per_minute", b"_tasks_per_minute", "_vcpus", b"_vcpus", "_vms", b"_vms", "_waiting", b"_waiting", "disk_mib", b"disk_mib", "memory_mib", b"memory_mib", "requests_per_minute", b"requests_per_minute", "tasks", b"tasks", "tasks_per_minute", b"tasks_per_minute", "vcpus", b"vcpus", "vms", b"vms", "waiting", b"waiting"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__disk_mib: _TypeAlias = _typing.Literal["disk_mib"]  # noqa: Y015
+    _WhichOneofArgType__disk_mib: _TypeAlias = _typing.Literal["_disk_mib", b"_disk_mib"]  # noqa: Y015
     _WhichOneofReturnType__memory_mib: _TypeAlias = _typing.Literal["memory_mib"]  # noqa: Y015
     _WhichOneofArgType__memory_mib: _TypeAlias = _typing.Literal["_memory_mib", b"_memory_mib"]  # noqa: Y015
+    _WhichOneofReturnType__requests_per_minute: _TypeAlias = _typing.Literal["requests_per_minute"]  # noqa: Y015
+    _WhichOneofArgType__requests_per_minute: _TypeAlias = _typing.Literal["_requests_per_minute", b"_requests_per_minute"]  # noqa: Y015
     _WhichOneofReturnType__tasks: _TypeAlias = _typing.Literal["tasks"]  # noqa: Y015
     _WhichOneofArgType__tasks: _TypeAlias = _typing.Literal["_tasks", b"_tasks"]  # noqa: Y015
     _WhichOneofReturnType__tasks_per_minute: _TypeAlias = _typing.Literal["tasks_per_minute"]  # noqa: Y015
@@ -255,7 +265,11 @@ class Quota(_message.Message):
     _WhichOneofReturnType__waiting: _TypeAlias = _typing.Literal["waiting"]  # noqa: Y015
     _WhichOneofArgType__waiting: _TypeAlias = _typing.Literal["_waiting", b"_waiting"]  # noqa: Y015
     @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__disk_mib) -> _WhichOneofReturnType__disk_mib | None: ...
+    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__memory_mib) -> _WhichOneofReturnType__memory_mib | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__requests_per_minute) -> _WhichOneofReturnType__requests_per_minute | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__tasks) -> _WhichOneofReturnType__tasks | None: ...
     @_typing.overload

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from grpc.aio import AioRpcError, Channel, insecure_channel
@@ -17,7 +18,7 @@ from grpc.aio import AioRpcError, Channel, insecure_channel
 from aetherium.bootstrap import Platform
 from aetherium.domain.errors import AetheriumError
 from aetherium.domain.vms import VM, VMSpec
-from aetherium.gateway.grpc.callers import local_platform
+from aetherium.gateway.grpc.callers import Callers
 from aetherium.gateway.grpc.server import serve_grpc
 from aetherium.protocol.generated import executions_pb2
 from aetherium.rpc.errors import rebuild
@@ -40,7 +41,7 @@ async def served(data_dir: Path) -> AsyncIterator[Served]:
     scratch = str(data_dir / "private")
     async with (
         fake_platform(data_dir, background=True, forkable=True, guest_scratch=scratch) as platform,
-        serve_grpc(local_platform(platform), f"unix:{data_dir}/g") as address,
+        serve_grpc(Callers(platform), f"unix:{data_dir}/g") as address,
     ):
         yield Served(platform, address, data_dir)
 
@@ -65,7 +66,7 @@ def told(error: AioRpcError) -> AetheriumError:
     return found
 
 
-def sh(script: str, **more: object) -> executions_pb2.ExecutionSpec:
+def sh(script: str, **more: Any) -> executions_pb2.ExecutionSpec:
     """A command for the shell."""
     argv = [b"/bin/sh", b"-c", script.encode()]
-    return executions_pb2.ExecutionSpec(argv=argv, **more)  # type: ignore[arg-type]  # the test's keywords
+    return executions_pb2.ExecutionSpec(argv=argv, **more)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -14,12 +14,17 @@ from grpc.aio import AioRpcError, Channel, insecure_channel, secure_channel
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
+from aetherium.bootstrap import Platform
 from aetherium.domain.errors import InvalidInput, NotFound, Unauthenticated
+from aetherium.domain.executions import ExecutionSpec
+from aetherium.domain.identity import Role
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM
-from aetherium.gateway.grpc.callers import local_platform
-from aetherium.gateway.grpc.server import SERVICES, serve_grpc
-from aetherium.protocol.generated import events_pb2, images_pb2, projects_pb2, vms_pb2
+from aetherium.gateway.grpc.callers import Callers
+from aetherium.gateway.grpc.server import SERVICES, serve_configured, serve_grpc
+from aetherium.protocol.generated import events_pb2, executions_pb2, images_pb2, projects_pb2, vms_pb2
 from aetherium.protocol.generated.events_pb2_grpc import EventServiceStub
+from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceStub
 from aetherium.protocol.generated.images_pb2_grpc import ImageServiceStub
 from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceStub
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceStub
@@ -31,11 +36,18 @@ from tests.integration.gateway.grpc.conftest import Served, told
 
 if TYPE_CHECKING:
     from aetherium.protocol.generated.events_pb2_grpc import EventServiceAsyncStub
+    from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceAsyncStub
     from aetherium.protocol.generated.images_pb2_grpc import ImageServiceAsyncStub
     from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceAsyncStub
     from aetherium.protocol.generated.vms_pb2_grpc import VMServiceAsyncStub
 
 __all__ = ["authority"]
+
+
+async def _bearer(platform: Platform, **whose: Any) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call with a new key."""
+    key = await platform.keys.create("k", by="test", **whose)
+    return (("authorization", f"Bearer {key.secret}"),)
 
 
 async def test_health_is_told_of_each_service(channel: Channel) -> None:
@@ -108,30 +120,89 @@ async def test_projects_are_made_and_calls_are_made_in_one(served: Served, chann
     assert caught.value.code() is StatusCode.NOT_FOUND
 
 
+async def test_a_key_may_do_what_its_role_allows(served: Served, channel: Channel, vm: VM) -> None:
+    project = await served.platform.projects.create("lab")
+    viewer, stranger = [
+        await _bearer(served.platform, project_id=id_, role=Role.VIEWER)
+        for id_ in (DEFAULT_PROJECT, project.id)
+    ]
+    stub: VMServiceAsyncStub = VMServiceStub(channel)
+    assert (await stub.Get(vms_pb2.VMServiceGetRequest(ref="box"), metadata=viewer)).vm.id == vm.id
+    with pytest.raises(AioRpcError) as caught:
+        await stub.Pause(vms_pb2.VMServicePauseRequest(ref="box"), metadata=viewer)
+    assert caught.value.code() is StatusCode.PERMISSION_DENIED
+    assert told(caught.value).details == {"permission": "vms:write"}
+    with pytest.raises(AioRpcError) as caught:
+        await stub.Get(vms_pb2.VMServiceGetRequest(ref=vm.id), metadata=stranger)
+    assert caught.value.code() is StatusCode.NOT_FOUND
+    follow: ExecutionServiceAsyncStub = ExecutionServiceStub(channel)
+    execution = await served.platform.executions.start("box", ExecutionSpec(("cat",), stdin=True))
+    call = follow.Attach(None, metadata=viewer)
+    first = executions_pb2.AttachOpen(execution_id=execution.id)
+    await call.write(executions_pb2.ExecutionServiceAttachRequest(open=first))
+    await call.read()
+    await call.write(executions_pb2.ExecutionServiceAttachRequest(stdin=b"x"))
+    with pytest.raises(AioRpcError) as caught:
+        await call.read()
+    assert caught.value.code() is StatusCode.PERMISSION_DENIED
+    await served.platform.executions.kill(execution.id)
+
+
+async def test_requests_are_counted(data_dir: Path) -> None:
+    async with (
+        fake_platform(data_dir, background=False, rate_limit_key="2/minute") as platform,
+        serve_grpc(Callers(platform), f"{HOST}:0") as address,
+        insecure_channel(address) as channel,
+    ):
+        bearer = await _bearer(platform, project_id=None, role=Role.ADMIN)
+        stub: VMServiceAsyncStub = VMServiceStub(channel)
+        for _ in range(2):
+            await stub.List(vms_pb2.VMServiceListRequest(), metadata=bearer)
+        with pytest.raises(AioRpcError) as caught:
+            await stub.List(vms_pb2.VMServiceListRequest(), metadata=bearer)
+        assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
+        assert told(caught.value).code == "rate_limited"
+
+
+async def test_it_is_served_at_the_address_of_the_settings(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as platform, serve_configured(platform) as address:
+        assert address == ""
+    async with (
+        fake_platform(data_dir, background=False, grpc_listen=f"unix:{data_dir}/g") as platform,
+        serve_configured(platform) as address,
+        insecure_channel(address) as channel,
+    ):
+        stub: VMServiceAsyncStub = VMServiceStub(channel)
+        assert not (await stub.List(vms_pb2.VMServiceListRequest())).vms
+
+
 async def test_over_a_network_it_is_tls_and_wants_credentials(data_dir: Path, authority: Authority) -> None:
     identity = authority.identity("g", Kind.GATEWAY)
     trusting = ssl_channel_credentials((authority.directory / "ca.crt").read_bytes())
     async with (
         fake_platform(data_dir, background=False) as platform,
-        serve_grpc(local_platform(platform), f"{HOST}:0", identity) as address,
+        serve_grpc(Callers(platform), f"{HOST}:0", identity) as address,
         secure_channel(address, trusting) as channel,
     ):
         health = health_pb2_grpc.HealthStub(channel)
         answer = await health.Check(health_pb2.HealthCheckRequest(), timeout=10)
         assert answer.status == health_pb2.HealthCheckResponse.SERVING
         stub: VMServiceAsyncStub = VMServiceStub(channel)
-        with pytest.raises(AioRpcError) as caught:
-            await stub.List(vms_pb2.VMServiceListRequest(), timeout=10)
-        assert caught.value.code() is StatusCode.UNAUTHENTICATED
-        assert isinstance(told(caught.value), Unauthenticated)
+        for metadata in ((), (("authorization", "Bearer aek_00000000_wrong"),)):
+            with pytest.raises(AioRpcError) as caught:
+                await stub.List(vms_pb2.VMServiceListRequest(), timeout=10, metadata=metadata)
+            assert caught.value.code() is StatusCode.UNAUTHENTICATED
+            assert isinstance(told(caught.value), Unauthenticated)
+        bearer = await _bearer(platform, project_id=None, role=Role.ADMIN)
+        assert not (await stub.List(vms_pb2.VMServiceListRequest(), metadata=bearer)).vms
         with pytest.raises(InvalidInput, match="grpc_listen"):
-            async with serve_grpc(local_platform(platform), "0.0.0.0:0"):
+            async with serve_grpc(Callers(platform), "0.0.0.0:0"):
                 pass
 
 
 async def test_streams_end_when_the_gateway_does(data_dir: Path) -> None:
     async with fake_platform(data_dir, background=False) as platform, AsyncExitStack() as stack:
-        address = await stack.enter_async_context(serve_grpc(local_platform(platform), f"unix:{data_dir}/g"))
+        address = await stack.enter_async_context(serve_grpc(Callers(platform), f"unix:{data_dir}/g"))
         async with insecure_channel(address) as channel, asyncio.timeout(20):
             stub: EventServiceAsyncStub = EventServiceStub(channel)
             call = stub.Watch(events_pb2.EventServiceWatchRequest())

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.struct_pb2 import Struct
@@ -31,10 +31,10 @@ _DEADLINE_S = 30
 LATER = Timestamp(seconds=4102444800)  # 2100
 
 
-def _spec(payload: dict[str, object] | None = None, **more: object) -> pb.TaskSpec:
+def _spec(payload: dict[str, Any] | None = None, **more: Any) -> pb.TaskSpec:
     struct = Struct()
     struct.update(payload or {})
-    return pb.TaskSpec(type="system.noop", payload=struct, **more)  # type: ignore[arg-type]  # the test's
+    return pb.TaskSpec(type="system.noop", payload=struct, **more)
 
 
 @pytest.fixture
