@@ -17,7 +17,7 @@ import pytest
 
 from aetherium.domain.errors import LimitExceeded, SourceFailed
 from aetherium.domain.jobs import ArchiveSource
-from aetherium.worker.jobs.sources.opening import open_source
+from aetherium.sources.opening import open_source
 from tests.unit.jobs.trees import content, unpack, write
 
 FILES = {"top/a.txt": b"one", "top/sub/b": bytes(range(256)) * 40}

@@ -15,9 +15,9 @@ from aetherium.domain.errors import LimitExceeded
 from aetherium.domain.guest import FileKind
 from aetherium.domain.jobs import ArtifactRule
 from aetherium.interfaces.guest import Guest
+from aetherium.sources.tarstream import END, BrokenArchive, hard_link, header
 from aetherium.worker.jobs import artifacts
 from aetherium.worker.jobs.artifacts import ArtifactBox, host_name
-from aetherium.worker.jobs.tarstream import END, BrokenArchive, hard_link, header
 from tests.unit.jobs.guests import agent, lying
 from tests.unit.jobs.trees import write
 

@@ -12,7 +12,7 @@ import pytest
 from aetherium.domain.errors import SourceFailed
 from aetherium.domain.jobs import GitSource
 from aetherium.process import spawned
-from aetherium.worker.jobs.sources.opening import open_source
+from aetherium.sources.opening import open_source
 from tests.unit.jobs.trees import commit, git, repository, unpack
 
 MIB = 1 << 20

@@ -9,8 +9,8 @@ import pytest
 
 from aetherium.domain.errors import InvalidInput, LimitExceeded, SourceFailed
 from aetherium.domain.jobs import BundleSource, DirectorySource, GitSource, JobSource
-from aetherium.worker.jobs.sources.delivery import Delivery
-from aetherium.worker.jobs.sources.opening import open_source
+from aetherium.sources.delivery import Delivery
+from aetherium.sources.opening import open_source
 from tests.unit.jobs.trees import commit, content, git, repository, unpack
 
 MIB = 1 << 20

@@ -22,8 +22,8 @@ from aetherium.domain.jobs import (
 from aetherium.jobfile import loads
 from aetherium.objects.local import LocalObjects
 from aetherium.services.job_files import prefix_of
+from aetherium.sources.opening import open_source
 from aetherium.storage import codec
-from aetherium.worker.jobs.sources.opening import open_source
 from aetherium.worker.jobs.sources.packed import open_packed, pack
 from tests.unit.jobs.trees import commit, content, git, repository, unpack
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aetherium.domain.guest import FileKind
-from aetherium.worker.jobs.tarstream import END, BrokenArchive, Entry, TarStream, hard_link, header
+from aetherium.sources.tarstream import END, BrokenArchive, Entry, TarStream, hard_link, header
 
 
 async def pieces(data: bytes, size: int = 1000) -> AsyncGenerator[bytes, None]:

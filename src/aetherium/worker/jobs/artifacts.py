@@ -15,8 +15,8 @@ from aetherium.domain.errors import LimitExceeded
 from aetherium.domain.guest import FileKind
 from aetherium.domain.jobs import Artifact, ArtifactRule
 from aetherium.interfaces.guest import Guest
+from aetherium.sources.tarstream import BrokenArchive, Entry, TarStream
 from aetherium.worker.jobs.collecting import Glob, matching
-from aetherium.worker.jobs.tarstream import BrokenArchive, Entry, TarStream
 
 DIRECTORY = "artifacts"
 MAX_FILES = 10_000

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from aetherium.domain.errors import GuestError
 from aetherium.interfaces.guest import Guest
-from aetherium.worker.jobs.tarstream import Entry, TarStream
+from aetherium.sources.tarstream import Entry, TarStream
 
 _SPECIAL = re.compile(r"[*?\[]")
 

@@ -18,8 +18,8 @@ from aetherium.domain.errors import AetheriumError
 from aetherium.domain.guest import FileKind
 from aetherium.domain.jobs import FailedTest, TestSummary
 from aetherium.interfaces.guest import Guest
+from aetherium.sources.tarstream import TarStream
 from aetherium.worker.jobs.collecting import Glob, matching
-from aetherium.worker.jobs.tarstream import TarStream
 
 # A report of ten thousand tests has about 2 MB.
 MAX_BYTES = 32 << 20

@@ -32,11 +32,11 @@ from aetherium.services.executions import ExecutionService
 from aetherium.services.secrets.uses import SecretUses
 from aetherium.services.vms import VMService
 from aetherium.settings import Settings
+from aetherium.sources.delivery import Delivery
+from aetherium.sources.opening import open_source
 from aetherium.worker.jobs.patch import Patches
 from aetherium.worker.jobs.results import Results
 from aetherium.worker.jobs.secrets import JobSecrets, open_secrets
-from aetherium.worker.jobs.sources.delivery import Delivery
-from aetherium.worker.jobs.sources.opening import open_source
 from aetherium.worker.jobs.sources.packed import open_packed
 from aetherium.worker.jobs.steps import StepRunner
 

@@ -13,8 +13,8 @@ from aetherium.domain.errors import NotFound, SourceFailed
 from aetherium.domain.jobs import GitSource, JobSource, PackedSource
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.services.job_files import prefix_of
-from aetherium.worker.jobs.sources.delivery import Delivery
-from aetherium.worker.jobs.sources.opening import open_source
+from aetherium.sources.delivery import Delivery
+from aetherium.sources.opening import open_source
 
 _NAME = "source.tar"
 

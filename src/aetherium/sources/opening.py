@@ -14,13 +14,13 @@ from aetherium.domain.jobs import (
     JobSource,
     PackedSource,
 )
-from aetherium.worker.jobs.sources.archive import open_archive
-from aetherium.worker.jobs.sources.bundle import open_bundle
-from aetherium.worker.jobs.sources.delivery import Delivery
-from aetherium.worker.jobs.sources.directory import open_directory
-from aetherium.worker.jobs.sources.git import GitLimits
-from aetherium.worker.jobs.sources.remote import open_remote
-from aetherium.worker.jobs.tarstream import limited
+from aetherium.sources.archive import open_archive
+from aetherium.sources.bundle import open_bundle
+from aetherium.sources.delivery import Delivery
+from aetherium.sources.directory import open_directory
+from aetherium.sources.git import GitLimits
+from aetherium.sources.remote import open_remote
+from aetherium.sources.tarstream import limited
 
 
 async def open_source(source: JobSource, scratch: Path, max_bytes: int) -> Delivery:

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from aetherium.domain.guest import FileKind
-from aetherium.worker.jobs.sources.git import Repository
-from aetherium.worker.jobs.tarstream import END, file_entry, header, in_thread
+from aetherium.sources.git import Repository
+from aetherium.sources.tarstream import END, file_entry, header, in_thread
 
 
 @dataclass(frozen=True, slots=True)

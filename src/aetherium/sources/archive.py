@@ -17,8 +17,8 @@ from typing import IO, cast
 from aetherium.domain.errors import LimitExceeded, SourceFailed
 from aetherium.domain.guest import FileKind
 from aetherium.domain.jobs import ArchiveSource
-from aetherium.worker.jobs.sources.delivery import Delivery
-from aetherium.worker.jobs.tarstream import (
+from aetherium.sources.delivery import Delivery
+from aetherium.sources.tarstream import (
     BLOCK,
     END,
     PIECE,

@@ -8,8 +8,8 @@ from pathlib import Path
 from aetherium.domain.errors import SourceFailed
 from aetherium.domain.jobs import GitSource
 from aetherium.process import Completed
-from aetherium.worker.jobs.sources.delivery import Delivery, repository_archive
-from aetherium.worker.jobs.sources.git import GitLimits, Repository, check_url, is_commit, message
+from aetherium.sources.delivery import Delivery, repository_archive
+from aetherium.sources.git import GitLimits, Repository, check_url, is_commit, message
 
 _SHORTEST_PREFIX = 4
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from aetherium.domain.errors import DeadlineExceeded, InvalidInput, LimitExceeded, SourceFailed
 from aetherium.process import Completed, find_tool, run, spawned
-from aetherium.worker.jobs.tarstream import PIECE
+from aetherium.sources.tarstream import PIECE
 
 PROTOCOLS = "https:http:ssh:git:file"
 # What a hostile pack may use of the host's memory, and how large a pack git maps at once.

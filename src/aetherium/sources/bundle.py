@@ -8,8 +8,8 @@ from pathlib import Path
 
 from aetherium.domain.errors import SourceFailed
 from aetherium.domain.jobs import BundleSource
-from aetherium.worker.jobs.sources.delivery import Delivery, repository_archive
-from aetherium.worker.jobs.sources.git import GitLimits, Repository, message
+from aetherium.sources.delivery import Delivery, repository_archive
+from aetherium.sources.git import GitLimits, Repository, message
 
 
 async def open_bundle(source: BundleSource, scratch: Path, limits: GitLimits) -> Delivery:

@@ -17,8 +17,8 @@ from pathlib import Path
 from aetherium.domain.errors import SourceFailed
 from aetherium.domain.jobs import DirectorySource
 from aetherium.process import Completed
-from aetherium.worker.jobs.sources.delivery import Delivery, files, repository_and, repository_archive
-from aetherium.worker.jobs.sources.git import GitLimits, Repository, environment, git, message
+from aetherium.sources.delivery import Delivery, files, repository_and, repository_archive
+from aetherium.sources.git import GitLimits, Repository, environment, git, message
 
 _NESTED = "{} is a git repository of its own and stays behind, as submodules do."
 
