@@ -22,6 +22,9 @@ _COMMANDS: Mapping[str, tuple[str, str]] = {
     "schedule": ("aetherium.cli.schedule", "Tasks made by cron or at an interval."),
     "queue": ("aetherium.cli.queue", "What waits, by priority: pause, resume, limit types."),
     "project": ("aetherium.cli.project", "Tenants and their quotas."),
+    "api-key": ("aetherium.cli.api_key", "Keys for programs: create, list, show, rotate, revoke."),
+    "member": ("aetherium.cli.member", "People in projects: add, list, set their role, remove."),
+    "whoami": ("aetherium.cli.whoami", "Who one is to the platform, and what one may do."),
     "secret": ("aetherium.cli.secret", "Secrets that executions and jobs ask for by name."),
     "event": ("aetherium.cli.event", "What happened, and what happens."),
     "audit": ("aetherium.cli.audit", "Who did what; whether anybody has changed the record of it."),
@@ -109,6 +112,16 @@ def root() -> Any:
             Path | None,
             typer.Option("--data-dir", metavar="DIR", help="Where everything is kept. [AETHERIUM_DATA_DIR]"),
         ] = None,
+        url: Annotated[
+            str | None,
+            typer.Option(
+                "--url", metavar="URL", help="Use the gateway there, with AETHERIUM_API_KEY. [AETHERIUM_URL]"
+            ),
+        ] = None,
+        project: Annotated[
+            str | None,
+            typer.Option("--project", metavar="PROJECT", help="In this project. [AETHERIUM_PROJECT]"),
+        ] = None,
         as_json: Annotated[bool, typer.Option("--json", help="Answer with JSON.")] = False,
         quiet: Annotated[bool, typer.Option("--quiet", "-q", help="No progress.")] = False,
         _version: Annotated[
@@ -116,6 +129,6 @@ def root() -> Any:
             typer.Option("--version", "-V", help="Show the version.", is_eager=True, callback=_show_version),
         ] = False,
     ) -> None:
-        ctx.obj = Common(data_dir=data_dir, as_json=as_json, quiet=quiet)
+        ctx.obj = Common(data_dir=data_dir, as_json=as_json, quiet=quiet, url=url, project=project)
 
     return typer.main.get_command(app)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import typer
 
-from aetherium.cli.options import HELP, Common, Json, Ref
+from aetherium.cli.options import HELP, Json, Ref
 from aetherium.cli.output import Output
 from aetherium.cli.runtime import Command, execute
 from aetherium.domain.checks import Check
@@ -31,7 +32,7 @@ def doctor(ctx: typer.Context, as_json: Json = False) -> None:
     if ctx.invoked_subcommand is not None:
         if as_json:
             root = ctx.find_root()
-            root.obj = Common(root.obj.data_dir, as_json=True, quiet=root.obj.quiet)
+            root.obj = replace(root.obj, as_json=True)
         return
 
     async def work(command: Command) -> int:

@@ -33,6 +33,8 @@ class Common:
     data_dir: Path | None = None
     as_json: bool = False
     quiet: bool = False
+    url: str | None = None
+    project: str | None = None
 
 
 Json = Annotated[bool, typer.Option("--json", help="Answer with JSON, errors too.")]

@@ -186,6 +186,7 @@ _LISTED = {
     "schedule": "See: aetherium schedule list",
     "worker": "See: aetherium worker list",
     "project": "See: aetherium project list",
+    "API key": "See: aetherium api-key list",
 }
 _STYLES = {
     **dict.fromkeys(("blocked", "scheduled"), "blue"),

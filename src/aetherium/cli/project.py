@@ -34,6 +34,10 @@ PerMinute = Annotated[
 Waiting = Annotated[
     str | None, typer.Option("--waiting", metavar="N", help="Tasks that have not begun; more are refused.")
 ]
+Disk = Annotated[str | None, typer.Option("--disk", metavar="SIZE", help="Of its VMs at once.")]
+Requests = Annotated[
+    str | None, typer.Option("--requests", metavar="N", help="Requests per minute; more are refused.")
+]
 
 
 @app.command("list", epilog="Examples:\n\naetherium project list\naetherium project list --json")
@@ -48,7 +52,19 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
             command.output.json(found)
             return
         command.output.table(
-            ("ID", "NAME", "TASKS", "VMS", "CPUS", "MEMORY", "PER MINUTE", "WAITING", "AGE"),
+            (
+                "ID",
+                "NAME",
+                "TASKS",
+                "VMS",
+                "CPUS",
+                "MEMORY",
+                "PER MINUTE",
+                "WAITING",
+                "DISK",
+                "REQUESTS",
+                "AGE",
+            ),
             [(item.id, item.name, *_cells(item.quota), age(item.created_at)) for item in found],
             empty="There are no projects.",
         )
@@ -57,7 +73,16 @@ def list_(ctx: typer.Context, as_json: Json = False) -> None:
 
 
 def _cells(quota: Quota) -> tuple[str, ...]:
-    limits = (quota.tasks, quota.vms, quota.vcpus, quota.memory_mib, quota.tasks_per_minute, quota.waiting)
+    limits = (
+        quota.tasks,
+        quota.vms,
+        quota.vcpus,
+        quota.memory_mib,
+        quota.tasks_per_minute,
+        quota.waiting,
+        quota.disk_mib,
+        quota.requests_per_minute,
+    )
     return tuple("-" if limit is None else str(limit) for limit in limits)
 
 
@@ -74,6 +99,8 @@ def create(
     memory: Memory = None,
     per_minute: PerMinute = None,
     waiting: Waiting = None,
+    disk: Disk = None,
+    requests: Requests = None,
     as_json: Json = False,
 ) -> None:
     """Create a project, and print its id."""
@@ -81,7 +108,7 @@ def create(
     async def work(command: Command) -> None:
         from aetherium.domain.projects import Quota
 
-        quota = _changed(Quota(), tasks, vms, cpus, memory, per_minute, waiting)
+        quota = _changed(Quota(), tasks, vms, cpus, memory, per_minute, waiting, disk, requests)
         made = await command.client.projects.create(name, quota=quota)
         command.output.show(made, lambda console: console.print(made.id))
 
@@ -102,16 +129,27 @@ def quota(
     memory: Memory = None,
     per_minute: PerMinute = None,
     waiting: Waiting = None,
+    disk: Disk = None,
+    requests: Requests = None,
     as_json: Json = False,
 ) -> None:
     """Show what a project may use, or change it; `none`: no limit. What is not given stays."""
 
     async def work(command: Command) -> None:
         found = await command.client.projects.get(ref)
-        wanted = _changed(found.quota, tasks, vms, cpus, memory, per_minute, waiting)
+        wanted = _changed(found.quota, tasks, vms, cpus, memory, per_minute, waiting, disk, requests)
         if wanted != found.quota:
             found = await command.client.projects.set_quota(found.id, wanted)
-        names = ("tasks", "vms", "cpus", "memory (MiB)", "tasks per minute", "waiting")
+        names = (
+            "tasks",
+            "vms",
+            "cpus",
+            "memory (MiB)",
+            "tasks per minute",
+            "waiting",
+            "disk (MiB)",
+            "requests per minute",
+        )
         facts = [("project", found.name), *zip(names, _cells(found.quota), strict=True)]
         command.output.show(found, lambda _: command.output.facts(facts))
 
@@ -126,6 +164,8 @@ def _changed(
     memory: str | None,
     per_minute: str | None,
     waiting: str | None,
+    disk: str | None = None,
+    requests: str | None = None,
 ) -> Quota:
     """The quota with what was given."""
     given = {
@@ -135,6 +175,8 @@ def _changed(
         "memory_mib": memory,
         "tasks_per_minute": per_minute,
         "waiting": waiting,
+        "disk_mib": disk,
+        "requests_per_minute": requests,
     }
     return replace(quota, **{name: _limit(name, text) for name, text in given.items() if text is not None})
 
@@ -142,8 +184,8 @@ def _changed(
 def _limit(name: str, text: str) -> int | None:
     if text == "none":
         return None
-    if name == "memory_mib":
-        return options.mebibytes(text, "--memory")
+    if name in ("memory_mib", "disk_mib"):
+        return options.mebibytes(text, f"--{name.removesuffix('_mib')}")
     if not text.isdecimal():
         raise InvalidInput(f"The quota of {name} is {text!r}.", hint="Give a number, or none.", field=name)
     return int(text)

@@ -18,7 +18,7 @@ import typer
 
 from aetherium.cli.options import Common
 from aetherium.cli.output import Output
-from aetherium.domain.errors import AetheriumError, Unavailable
+from aetherium.domain.errors import AetheriumError, Unauthenticated, Unavailable
 
 if TYPE_CHECKING:
     from aetherium.client import AsyncClient
@@ -52,11 +52,12 @@ class Command:
 
     async def stays(self) -> bool:
         """Whether the platform outlives this command."""
-        return int((await self.client.health())["pid"]) != os.getpid()
+        return self.settings.url is not None or int((await self.client.health())["pid"]) != os.getpid()
 
     @asynccontextmanager
     async def connected(self) -> AsyncIterator[AsyncClient]:
-        """Connect to `aetherium up`, or be the platform oneself for the length of this command."""
+        """Connect to the gateway of the setting `url`, or to `aetherium up`; or be the platform oneself for
+        the length of this command."""
         async with _reach(self.settings, self.output) as client:
             self._client = client
             yield client
@@ -92,8 +93,9 @@ def _run(
 ) -> int:
     from aetherium.settings import Settings
 
-    given = {} if common.data_dir is None else {"data_dir": common.data_dir}
-    command = Command(Settings.load(**given), output)
+    given = {"data_dir": common.data_dir, "url": common.url, "project": common.project}
+    settings = Settings.load(**{name: value for name, value in given.items() if value is not None})
+    command = Command(settings, output)
     # An interrupt in the middle of making the loop would leave half of one; it waits for the handlers.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
     with asyncio.Runner() as runner:
@@ -151,8 +153,13 @@ def _only(group: BaseExceptionGroup[BaseException]) -> BaseException:
 async def _reach(settings: Settings, output: Output) -> AsyncIterator[AsyncClient]:
     from aetherium.client.aio import AsyncClient
 
+    project = settings.project or ""
+    if settings.url is not None:
+        async with _remote(settings, settings.url, output) as client:
+            yield client
+        return
     if settings.socket.exists():
-        async with AsyncClient.unix(settings.socket) as client:
+        async with AsyncClient.unix(settings.socket, project=project) as client:
             try:
                 health = await client.health()
             except Unavailable:
@@ -168,9 +175,28 @@ async def _reach(settings: Settings, output: Output) -> AsyncIterator[AsyncClien
     logs.configure("debug" if settings.log_level == "debug" else "error")
     async with (
         open_gateway(settings, background=False) as opened,
-        AsyncClient.unix(opened.socket) as client,
+        AsyncClient.unix(opened.socket, project=project) as client,
     ):
         yield client
+
+
+@asynccontextmanager
+async def _remote(settings: Settings, url: str, output: Output) -> AsyncIterator[AsyncClient]:
+    from aetherium.client.aio import AsyncClient
+
+    key = "" if settings.api_key is None else settings.api_key.get_secret_value()
+    client = AsyncClient.http(url, api_key=key, project=settings.project or "", ca=settings.tls_ca)
+    async with client:
+        health = await client.health()
+        _compare(str(health.get("version", "")), output)
+        try:
+            yield client
+        except Unauthenticated as error:
+            raise Unauthenticated(
+                f"{url} does not take the key." if key else f"{url} wants an API key.",
+                hint="Set AETHERIUM_API_KEY_FILE to a file with one (aetherium api-key create), or"
+                " AETHERIUM_API_KEY.",
+            ) from error
 
 
 def _compare(version: str, output: Output) -> None:
@@ -178,5 +204,6 @@ def _compare(version: str, output: Output) -> None:
 
     if version != __version__:
         output.warn(
-            f"`aetherium up` is of version {version or 'unknown'}, this command of {__version__}: restart it."
+            f"The platform is of version {version or 'unknown'}, this command of {__version__}: restart"
+            " `aetherium up`, or take the same version."
         )

@@ -47,6 +47,11 @@ class Gateway:
             )
 
     @property
+    def local(self) -> bool:
+        """Whether it sees the files of this host."""
+        return self.socket is not None
+
+    @property
     def name(self) -> str:
         """For people."""
         return self.url if self.socket is None else str(self.socket)
@@ -103,7 +108,8 @@ class Gateway:
         try:
             yield
         except httpx2.ConnectError as error:
-            raise self.silent(error) from error
+            # A certificate does not get better by another try, which a refused connection might.
+            raise self.silent(error) from _cause(error, ssl.SSLError) or error
         except (httpx2.RemoteProtocolError, httpx2.ReadError, httpx2.WriteError) as error:
             raise ChannelClosed(
                 f"The connection to {self.name} was cut.", hint="Does `aetherium up` still run?"

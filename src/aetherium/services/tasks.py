@@ -7,7 +7,14 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Unpack
 
-from aetherium.domain.errors import Conflict, InvalidInput, InvalidTransition, LimitExceeded, NotFound
+from aetherium.domain.errors import (
+    Conflict,
+    InvalidInput,
+    InvalidTransition,
+    LimitExceeded,
+    NotFound,
+    RateLimited,
+)
 from aetherium.domain.ids import TASK, is_id, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import ENDED, TASK_LIFECYCLE, Attempt, Retry, Task, TaskSpec, TaskState
@@ -129,10 +136,11 @@ class TaskService:
         if quota.tasks_per_minute is not None:
             recent = await self._store.tasks.recent(project_id, 60.0)
             if recent + count > quota.tasks_per_minute:
-                raise LimitExceeded(
+                raise RateLimited(
                     f"The project {project.name!r} may submit {quota.tasks_per_minute} tasks per minute,"
                     f" and has submitted {recent} in the last one.",
                     hint="Try again in a minute.",
+                    retry_after_s=60.0,
                     limit="tasks_per_minute",
                     allowed=quota.tasks_per_minute,
                     used=recent,
