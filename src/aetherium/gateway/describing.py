@@ -21,6 +21,8 @@ GUEST = (
     "channel_closed",
     "protocol_violation",
 )
+# What a request with an Idempotency-Key may meet.
+ONCE = ("idempotency_mismatch", "idempotency_in_progress")
 OCTETS = "application/octet-stream"
 
 
@@ -30,6 +32,8 @@ _SAMPLES: Mapping[str, tuple[str, str]] = {
     "conflict": ("The VM vm_06jx3k9q2w8r5t1a is stopped.", ""),
     "forbidden": ("This needs the permission vms:write.", "Ask an administrator of the project for a role."),
     "guest_error": ("/nope: No such file or directory.", ""),
+    "idempotency_in_progress": ("The first request with this key is being carried out.", "Try again."),
+    "idempotency_mismatch": ("This idempotency key was used for another request.", "Use a new key."),
     "internal": (
         "Something went wrong inside Aetherium.",
         "The log has the details under incident 1f00aa42.",

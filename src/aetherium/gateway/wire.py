@@ -44,6 +44,13 @@ def dump_json(value: Any) -> bytes:
     return _adapter(kind).dump_json(value, exclude=HIDDEN.get(kind.__name__))
 
 
+def encode(value: Any) -> bytes:
+    """A domain value, or a sequence of them, as JSON."""
+    if isinstance(value, list | tuple):
+        return b"[%s]" % b",".join(map(dump_json, value))
+    return dump_json(value)
+
+
 def reply(value: Any, status: int = 200) -> Response:
     """A domain value as the whole answer."""
     return Response(dump_json(value), status_code=status, media_type="application/json")

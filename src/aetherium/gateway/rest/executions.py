@@ -8,14 +8,15 @@ from enum import StrEnum
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
-from aetherium.domain.executions import Execution
+from aetherium.domain.executions import Execution, ExecutionSpec
 from aetherium.domain.guest import OutputChunk, OutputStream
 from aetherium.gateway import wire
-from aetherium.gateway.describing import GUEST, errors, followed
+from aetherium.gateway.describing import GUEST, ONCE, errors, followed
 from aetherium.gateway.following import FollowDep, Message
-from aetherium.gateway.platform import DrainDep, PlatformDep
+from aetherium.gateway.idempotency import Once, OnceDep
+from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.guest import Attachment
@@ -30,7 +31,7 @@ _BEGUN = Message({"execution": "<Execution>"}, "execution", "out:0,err:0")
 _RUN = {
     **followed(_BEGUN, *_OUTPUT),
     201: {"description": "It runs in the background.", "model": Execution},
-    **errors(*GUEST, "limit_exceeded", "deadline_exceeded"),
+    **errors(*GUEST, *ONCE, "limit_exceeded", "deadline_exceeded"),
 }
 
 Offset = Annotated[int, Query(ge=0, description="Bytes of this stream that the client has already.")]
@@ -49,29 +50,51 @@ HowToRun = Annotated[Mode, Query(description="Wait for its end, start it in the 
 
 @router.post("/vms/{ref}/executions", status_code=200, response_model=answers.Ran, responses=_RUN)
 async def run(
-    ref: str, body: bodies.ExecutionBody, platform: PlatformDep, follow: FollowDep, mode: HowToRun = Mode.WAIT
+    ref: str,
+    body: bodies.ExecutionBody,
+    platform: PlatformDep,
+    follow: FollowDep,
+    once: OnceDep,
+    mode: HowToRun = Mode.WAIT,
 ) -> Response:
     """Run a command. `wait` answers `{"execution", "stdout", "stderr"}` at its end, `background` the
     execution at once (201), `stream` lines: `{"execution"}`, `{"stream", "offset", "text"}` …, `{"result"}`.
     For stdin and terminals: the WebSocket `/v1/vms/{ref}/terminal`."""
     if mode is Mode.BACKGROUND:
-        return wire.reply(await platform.executions.start(ref, body), 201)
+        return await once.reply(lambda: platform.executions.start(ref, body))
     if mode is Mode.WAIT:
-        execution, stdout, stderr = await platform.executions.run(ref, body)
-        return JSONResponse(
-            {
-                "execution": wire.dump(execution),
-                "stdout": wire.encode_bytes(stdout),
-                "stderr": wire.encode_bytes(stderr),
-            }
-        )
+        return await once.reply(lambda: _ran(platform, ref, body), 200)
+    if once.request is None:
+        return follow.answer(lambda: _launched(platform, ref, body))
+    return follow.answer(lambda: _begun_once(platform, ref, body, once))
 
-    @asynccontextmanager
-    async def source() -> AsyncIterator[AsyncIterator[Message]]:
-        async with platform.executions.launch(ref, body) as (execution, attachment):
-            yield _messages(attachment, execution)
 
-    return follow.answer(source)
+async def _ran(platform: Platform, ref: str, spec: ExecutionSpec) -> dict[str, Any]:
+    execution, stdout, stderr = await platform.executions.run(ref, spec)
+    return {
+        "execution": wire.dump(execution),
+        "stdout": wire.encode_bytes(stdout),
+        "stderr": wire.encode_bytes(stderr),
+    }
+
+
+@asynccontextmanager
+async def _launched(
+    platform: Platform, ref: str, spec: ExecutionSpec
+) -> AsyncIterator[AsyncIterator[Message]]:
+    async with platform.executions.launch(ref, spec) as (execution, attachment):
+        yield _messages(attachment, execution)
+
+
+@asynccontextmanager
+async def _begun_once(
+    platform: Platform, ref: str, spec: ExecutionSpec, once: Once
+) -> AsyncIterator[AsyncIterator[Message]]:
+    """A repeat follows the execution that the first request has begun."""
+    begun = await once.value(lambda: platform.executions.start(ref, spec))
+    execution = await platform.executions.get(begun["id"])
+    async with platform.executions.attach(execution.id) as attachment:
+        yield _messages(attachment, execution)
 
 
 async def _messages(

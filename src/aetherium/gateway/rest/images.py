@@ -10,7 +10,8 @@ from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.images import Image
 from aetherium.gateway import wire
-from aetherium.gateway.describing import errors, lines
+from aetherium.gateway.describing import ONCE, errors, lines
+from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
@@ -21,29 +22,33 @@ router = APIRouter(prefix="/images", tags=["images"])
 _STEP = {"stage": "Installing packages", "fraction": 0.4, "detail": "git"}
 _MADE = {
     **lines({"progress": _STEP}, {"image": "<Image>"}),
-    **errors("image_failed", "tool_missing"),
+    **errors(*ONCE, "image_failed", "tool_missing"),
 }
 
 
 @router.post("/build", response_class=Response, responses=_MADE)
-async def build(platform: PlatformDep, drain: DrainDep, body: bodies.BuildBody = None) -> Response:
+async def build(
+    platform: PlatformDep, drain: DrainDep, once: OnceDep, body: bodies.BuildBody = None
+) -> Response:
     """Build an image from Debian packages. Lines: `{"progress"}` …, `{"image"}`."""
     given = body or bodies.ImageBuild()
 
     async def work(report: Callable[[Any], None]) -> Image:
         return await platform.images.build(given.recipe, cache=given.cache, progress=report)
 
-    return ndjson(with_progress(work, result="image"), drain)
+    return ndjson(with_progress(once.progressing(work), result="image"), drain)
 
 
 @router.post("/import", response_class=Response, responses=_MADE)
-async def import_image(platform: PlatformDep, drain: DrainDep, body: bodies.ImportBody) -> Response:
+async def import_image(
+    platform: PlatformDep, drain: DrainDep, once: OnceDep, body: bodies.ImportBody
+) -> Response:
     """Make an OCI image bootable. Lines: `{"progress"}` …, `{"image"}`."""
 
     async def work(report: Callable[[Any], None]) -> Image:
         return await platform.images.import_image(body.source, tag=body.tag, progress=report)
 
-    return ndjson(with_progress(work, result="image"), drain)
+    return ndjson(with_progress(once.progressing(work), result="image"), drain)
 
 
 @router.post("/prune", response_model=answers.Freed)

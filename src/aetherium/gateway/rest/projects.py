@@ -7,7 +7,8 @@ from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.projects import Project
 from aetherium.gateway import wire
-from aetherium.gateway.describing import errors
+from aetherium.gateway.describing import ONCE, errors
+from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 
@@ -20,10 +21,10 @@ async def index(platform: PlatformDep) -> Response:
     return JSONResponse({"items": wire.dump(list(await platform.projects.list())), "next_cursor": None})
 
 
-@router.post("", status_code=201, response_model=Project, responses=errors("already_exists"))
-async def create(body: bodies.ProjectBody, platform: PlatformDep) -> Response:
+@router.post("", status_code=201, response_model=Project, responses=errors(*ONCE, "already_exists"))
+async def create(body: bodies.ProjectBody, platform: PlatformDep, once: OnceDep) -> Response:
     """Create a project."""
-    return wire.reply(await platform.projects.create(body.name, quota=body.quota), 201)
+    return await once.reply(lambda: platform.projects.create(body.name, quota=body.quota))
 
 
 @router.get("/{ref}", response_model=Project)

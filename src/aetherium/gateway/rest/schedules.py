@@ -8,17 +8,18 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.schedules import Schedule
 from aetherium.domain.tasks import Task
 from aetherium.gateway import wire
-from aetherium.gateway.describing import errors
+from aetherium.gateway.describing import ONCE, errors
+from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 
 router = APIRouter(prefix="/schedules", tags=["schedules"])
 
 
-@router.post("", status_code=201, response_model=Schedule, responses=errors("already_exists"))
-async def create(body: bodies.ScheduleBody, platform: PlatformDep) -> Response:
+@router.post("", status_code=201, response_model=Schedule, responses=errors(*ONCE, "already_exists"))
+async def create(body: bodies.ScheduleBody, platform: PlatformDep, once: OnceDep) -> Response:
     """Create a schedule; its first task is made at its next time."""
-    return wire.reply(await platform.schedules.create(body.name, body.spec, project=body.project), 201)
+    return await once.reply(lambda: platform.schedules.create(body.name, body.spec, project=body.project))
 
 
 @router.get("", response_model=answers.Page[Schedule])
@@ -45,10 +46,10 @@ async def resume(ref: str, platform: PlatformDep) -> Response:
     return wire.reply(await platform.schedules.resume(ref))
 
 
-@router.post("/{ref}/run", status_code=201, response_model=Task, responses=errors("limit_exceeded"))
-async def run(ref: str, platform: PlatformDep) -> Response:
+@router.post("/{ref}/run", status_code=201, response_model=Task, responses=errors(*ONCE, "limit_exceeded"))
+async def run(ref: str, platform: PlatformDep, once: OnceDep) -> Response:
     """Make its task now, beside its times."""
-    return wire.reply(await platform.schedules.run_now(ref), 201)
+    return await once.reply(lambda: platform.schedules.run_now(ref))
 
 
 @router.delete("/{ref}", status_code=204)

@@ -7,7 +7,8 @@ from starlette.responses import Response
 
 from aetherium.domain.snapshots import Snapshot
 from aetherium.gateway import wire
-from aetherium.gateway.describing import errors
+from aetherium.gateway.describing import ONCE, errors
+from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 
@@ -18,12 +19,14 @@ router = APIRouter(tags=["snapshots"])
     "/vms/{ref}/snapshots",
     status_code=201,
     response_model=Snapshot,
-    responses=errors("already_exists", "conflict", "unsupported", "vm_failed"),
+    responses=errors(*ONCE, "already_exists", "conflict", "unsupported", "vm_failed"),
 )
-async def create(ref: str, platform: PlatformDep, body: bodies.SnapshotBody = None) -> Response:
+async def create(
+    ref: str, platform: PlatformDep, once: OnceDep, body: bodies.SnapshotBody = None
+) -> Response:
     """Memory, disk and devices of a VM, which pauses meanwhile."""
     given = body or bodies.SnapshotCreate()
-    return wire.reply(await platform.snapshots.create(ref, name=given.name), 201)
+    return await once.reply(lambda: platform.snapshots.create(ref, name=given.name))
 
 
 @router.get("/snapshots", response_model=answers.Page[Snapshot])

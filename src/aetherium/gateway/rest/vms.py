@@ -12,11 +12,13 @@ from aetherium.domain.checks import Check
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.vms import VM, VMMetrics, VMState
 from aetherium.gateway import wire
-from aetherium.gateway.describing import errors, lines, octets
+from aetherium.gateway.describing import ONCE, errors, lines, octets
+from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import NDJSON, ndjson
+from aetherium.services.vms import silent
 
 router = APIRouter(prefix="/vms", tags=["vms"])
 
@@ -24,9 +26,9 @@ MaxBytes = Annotated[int, Query(ge=1, le=1 << 20, description="So many at most."
 
 _CREATED = {
     **lines({"progress": "Booting"}, {"vm": "<VM>"}, status=201),
-    **errors("already_exists", "unsupported", "limit_exceeded", "boot_failed", "deadline_exceeded"),
+    **errors(*ONCE, "already_exists", "unsupported", "limit_exceeded", "boot_failed", "deadline_exceeded"),
 }
-_STEP = errors("conflict", "invalid_transition", "unsupported", "vm_failed")
+_STEP = ("conflict", "invalid_transition", "unsupported", "vm_failed")
 
 
 def wants_stream(accept: str) -> bool:
@@ -39,17 +41,18 @@ async def create(
     body: bodies.VMCreateBody,
     platform: PlatformDep,
     drain: DrainDep,
+    once: OnceDep,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
 ) -> Response:
     """Create a VM; answers when it runs and its agent is ready. With `Accept: application/x-ndjson` progress
     is streamed, the last line is `{"vm": …}`, and a client that goes away takes its request back."""
 
-    async def work(report: Callable[[Any], None]) -> VM:
+    async def make(report: Callable[[Any], None] = silent) -> VM:
         return await platform.vms.create(body.spec, snapshot=body.snapshot, progress=report)
 
     if wants_stream(accept):
-        return ndjson(with_progress(work, result="vm"), drain)
-    return wire.reply(await platform.vms.create(body.spec, snapshot=body.snapshot), 201)
+        return ndjson(with_progress(once.progressing(make), result="vm"), drain)
+    return await once.reply(make)
 
 
 @router.get("", response_model=answers.Page[VM])
@@ -88,20 +91,20 @@ async def delete(ref: str, platform: PlatformDep) -> Response:
     return Response(status_code=204)
 
 
-@router.post("/{ref}/stop", response_model=VM, responses=_STEP)
+@router.post("/{ref}/stop", response_model=VM, responses=errors(*_STEP))
 async def stop(ref: str, platform: PlatformDep, body: bodies.VMStopBody = None) -> Response:
     """Power off cleanly, then by force."""
     grace_s = (body or bodies.VMStop()).grace_s
     return wire.reply(await platform.vms.stop(ref, grace_s=grace_s))
 
 
-@router.post("/{ref}/pause", response_model=VM, responses=_STEP)
+@router.post("/{ref}/pause", response_model=VM, responses=errors(*_STEP))
 async def pause(ref: str, platform: PlatformDep) -> Response:
     """Stop its processors."""
     return wire.reply(await platform.vms.pause(ref))
 
 
-@router.post("/{ref}/resume", response_model=VM, responses=_STEP)
+@router.post("/{ref}/resume", response_model=VM, responses=errors(*_STEP))
 async def resume(ref: str, platform: PlatformDep) -> Response:
     """Let it go on; its clock is set."""
     return wire.reply(await platform.vms.resume(ref))
@@ -117,13 +120,12 @@ async def extend(ref: str, body: bodies.VMExtendBody, platform: PlatformDep) -> 
     "/{ref}/fork",
     status_code=201,
     response_model=list[VM],
-    responses={**_STEP, **errors("already_exists", "limit_exceeded", "boot_failed")},
+    responses=errors(*_STEP, *ONCE, "already_exists", "limit_exceeded", "boot_failed"),
 )
-async def fork(ref: str, platform: PlatformDep, body: bodies.VMForkBody = None) -> Response:
+async def fork(ref: str, platform: PlatformDep, once: OnceDep, body: bodies.VMForkBody = None) -> Response:
     """Copies of a running VM, with its memory shared copy-on-write and identities of their own."""
     given = body or bodies.VMFork()
-    forks = await platform.vms.fork(ref, given.count, names=given.names)
-    return JSONResponse(wire.dump(list(forks)), status_code=201)
+    return await once.reply(lambda: platform.vms.fork(ref, given.count, names=given.names))
 
 
 @router.get("/{ref}/metrics", response_model=VMMetrics, responses=errors("conflict"))

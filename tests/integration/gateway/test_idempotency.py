@@ -1,0 +1,146 @@
+"""Requests that come again: answered as the first one was, and carried out once."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx2
+import pytest
+
+from aetherium.domain.errors import Unavailable
+from aetherium.domain.vms import VM
+from aetherium.gateway import idempotency
+from aetherium.services.vms import VMService
+from tests.integration.gateway.conftest import Gateway
+from tests.integration.gateway.raw import http
+
+KEY = {"idempotency-key": "k1"}
+
+
+@pytest.fixture
+async def client(gateway: Gateway) -> AsyncIterator[httpx2.AsyncClient]:
+    async with http(gateway.socket) as client:
+        yield client
+        for vm in await gateway.platform.vms.list():
+            await gateway.platform.vms.delete(vm.id)
+
+
+async def test_a_repeat_gets_the_first_answer(gateway: Gateway, client: httpx2.AsyncClient) -> None:
+    first = await client.post("/v1/vms", json={"image": "base", "env": {"A": "1", "B": "2"}}, headers=KEY)
+    # The same request, written in another way.
+    body = '{"env": {"B":"2","A":"1"},"image":"base"}'
+    again = await client.post("/v1/vms", content=body, headers={**KEY, "content-type": "application/json"})
+    assert (first.status_code, again.status_code) == (201, 201)
+    assert again.content == first.content
+    assert "idempotency-replayed" not in first.headers
+    assert again.headers["idempotency-replayed"] == "true"
+    assert len(await gateway.platform.vms.list()) == 1
+    other = await client.post("/v1/vms", json={"image": "base"}, headers={"idempotency-key": "k2"})
+    assert other.json()["id"] != first.json()["id"]
+
+
+async def test_another_request_with_the_key_is_refused(client: httpx2.AsyncClient) -> None:
+    made = (await client.post("/v1/vms", json={}, headers=KEY)).json()
+    refused = await client.post("/v1/vms", json={"ttl_s": 60}, headers=KEY)
+    assert (refused.status_code, refused.json()["code"]) == (422, "idempotency_mismatch")
+    # The key of one operation says nothing about another.
+    forked = await client.post(f"/v1/vms/{made['id']}/fork", json={"count": 2}, headers=KEY)
+    assert forked.status_code == 201
+    again = await client.post(f"/v1/vms/{made['id']}/fork", json={"count": 2}, headers=KEY)
+    assert [vm["id"] for vm in again.json()] == [vm["id"] for vm in forked.json()]
+
+
+async def test_a_repeat_while_the_first_is_carried_out(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go = asyncio.Event(), asyncio.Event()
+    create = VMService.create
+
+    async def slow(*args: Any, **more: Any) -> VM:
+        begun.set()
+        await go.wait()
+        return await create(*args, **more)
+
+    monkeypatch.setattr(VMService, "create", slow)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        first = group.create_task(client.post("/v1/vms", json={}, headers=KEY))
+        await begun.wait()
+        busy = (await client.post("/v1/vms", json={}, headers=KEY)).json()
+        assert (busy["status"], busy["code"], busy["retryable"]) == (409, "idempotency_in_progress", True)
+        go.set()
+    again = await client.post("/v1/vms", json={}, headers=KEY)
+    assert again.content == first.result().content
+
+
+async def test_what_failed_is_tried_again(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object, **__: object) -> None:
+        raise Unavailable("No.")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(VMService, "create", broken)
+        assert (await client.post("/v1/vms", json={}, headers=KEY)).status_code == 503
+    assert (await client.post("/v1/vms", json={}, headers=KEY)).status_code == 201
+
+
+async def test_progress_has_nothing_to_tell_the_second_time(client: httpx2.AsyncClient) -> None:
+    headers = {**KEY, "accept": "application/x-ndjson"}
+    first = await client.post("/v1/vms", json={}, headers=headers)
+    again = await client.post("/v1/vms", json={}, headers=headers)
+    (line,) = again.text.splitlines()
+    assert line == first.text.splitlines()[-1]
+
+
+@pytest.mark.parametrize("mode", ["wait", "background", "stream"])
+async def test_a_command_is_run_once(client: httpx2.AsyncClient, mode: str, tmp_path: Any) -> None:
+    await client.post("/v1/vms", json={"name": "box"})
+    body = {
+        "argv": ["sh", "-c", f"echo out; echo x >> {tmp_path}/ran"],
+        "secret_env": {"S": "hunter2hunter2"},
+    }
+    path = f"/v1/vms/box/executions?mode={mode}"
+    answers = [await client.post(path, json=body, headers=KEY) for _ in range(2)]
+    ids = set()
+    for answer in answers:
+        assert answer.status_code == (201 if mode == "background" else 200)
+        first = json.loads(answer.text.splitlines()[0])
+        ids.add(first["id"] if mode == "background" else first["execution"]["id"])
+    assert len(ids) == 1
+    if mode == "stream":
+        for answer in answers:
+            assert [json.loads(line).get("text") for line in answer.text.splitlines()][1] == "out\n"
+    async with asyncio.timeout(20):
+        await client.get(f"/v1/executions/{ids.pop()}?wait=true")
+    assert (tmp_path / "ran").read_text() == "x\n"
+
+
+async def test_an_answer_that_is_too_large_is_not_kept(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(idempotency, "MOST_BYTES", 1000)
+    await client.post("/v1/vms", json={"name": "box"})
+    body = {"argv": ["sh", "-c", "head -c 2000 /dev/zero"]}
+    assert (await client.post("/v1/vms/box/executions", json=body, headers=KEY)).status_code == 200
+    again = await client.post("/v1/vms/box/executions", json=body, headers=KEY)
+    assert (again.status_code, again.json()["code"]) == (409, "conflict")
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/projects", {"name": "web"}),
+        ("/v1/schedules", {"name": "n", "spec": {"every_s": 60, "task": {"type": "system.noop"}}}),
+        ("/v1/vms/box/snapshots", {"name": "s"}),
+    ],
+)
+async def test_all_that_makes_something_has_it(
+    client: httpx2.AsyncClient, path: str, body: dict[str, Any]
+) -> None:
+    await client.post("/v1/vms", json={"name": "box"})
+    first, again = [await client.post(path, json=body, headers=KEY) for _ in range(2)]
+    assert first.status_code == 201, first.text
+    assert again.content == first.content
