@@ -49,8 +49,10 @@ def with_progress(
 
         async with asyncio.TaskGroup() as group:
             task = group.create_task(run())
-            await news.wait()  # an error before the first step is an ordinary answer
+            await news.wait()
             try:
+                if task.done() and not latest:
+                    task.result()  # an error before the first step is an ordinary answer
                 yield lines(task)
             finally:
                 task.cancel()

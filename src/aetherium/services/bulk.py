@@ -2,47 +2,33 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Sequence
-from typing import Protocol, Unpack
+from collections.abc import AsyncIterator, Sequence
+from typing import Unpack
 
-from aetherium.domain.tasks import ACTIVE, WAITING, Task, TaskState
+from aetherium.domain.tasks import ACTIVE, WAITING, TaskState
 from aetherium.interfaces.task_store import TaskFilter
-from aetherium.services.tasks import MOST_AT_ONCE
+from aetherium.services.tasks import MOST_AT_ONCE, TaskService
 
 
-class ManyTasks(Protocol):
-    """See TaskService."""
-
-    async def list(
-        self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
-    ) -> Sequence[Task]: ...
-
-    async def cancel_all(self, ids: Collection[str], *, reason: str = "") -> Sequence[Task]: ...
-
-    async def requeue_all(self, ids: Collection[str]) -> Sequence[Task]: ...
-
-    async def discard_all(self, ids: Collection[str]) -> Sequence[Task]: ...
-
-
-async def cancel(tasks: ManyTasks, *, reason: str = "", **where: Unpack[TaskFilter]) -> int:
+async def cancel(tasks: TaskService, *, reason: str = "", **where: Unpack[TaskFilter]) -> int:
     """Cancel those that have not ended; how many were changed."""
     where["states"] = WAITING | ACTIVE
     return sum([len(await tasks.cancel_all(ids, reason=reason)) async for ids in _pages(tasks, where)])
 
 
-async def requeue(tasks: ManyTasks, **where: Unpack[TaskFilter]) -> int:
+async def requeue(tasks: TaskService, **where: Unpack[TaskFilter]) -> int:
     """Try the dead ones anew; how many were changed."""
     where["states"] = {TaskState.DEAD}
     return sum([len(await tasks.requeue_all(ids)) async for ids in _pages(tasks, where)])
 
 
-async def discard(tasks: ManyTasks, **where: Unpack[TaskFilter]) -> int:
+async def discard(tasks: TaskService, **where: Unpack[TaskFilter]) -> int:
     """Put the dead ones aside; how many were changed."""
     where["states"] = {TaskState.DEAD}
     return sum([len(await tasks.discard_all(ids)) async for ids in _pages(tasks, where)])
 
 
-async def _pages(tasks: ManyTasks, where: TaskFilter) -> AsyncIterator[Sequence[str]]:
+async def _pages(tasks: TaskService, where: TaskFilter) -> AsyncIterator[Sequence[str]]:
     """The ids from the newest down: what dies meanwhile, and what dies again, is not done twice."""
     before = ""
     while found := await tasks.list(limit=MOST_AT_ONCE, before=before, **where):

@@ -6,7 +6,16 @@ from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from aetherium.domain.errors import InvalidInput
-from aetherium.domain.jobs import GitSource, Job, JobEvent, JobSource, JobSpec, JobState, StepLog
+from aetherium.domain.jobs import (
+    GitSource,
+    Job,
+    JobEvent,
+    JobSource,
+    JobSpec,
+    JobState,
+    StepLog,
+    UploadSource,
+)
 from aetherium.gateway.access.access import Access, refuse_reserved
 from aetherium.gateway.access.rules import guards, streams
 
@@ -85,7 +94,9 @@ class Jobs:
 
 
 def _refuse_files_of_this_host(source: JobSource | None) -> None:
-    if source is None or (isinstance(source, GitSource) and source.url.startswith(_REMOTE)):
+    if source is None or isinstance(source, UploadSource):
+        return
+    if isinstance(source, GitSource) and source.url.startswith(_REMOTE):
         return
     named = source.url if isinstance(source, GitSource) else source.kind
     raise InvalidInput(

@@ -14,6 +14,7 @@ from aetherium.gateway.access.installation import Cluster, Events, Images, Proje
 from aetherium.gateway.access.jobs import Jobs
 from aetherium.gateway.access.secrets import Secrets
 from aetherium.gateway.access.tasks import Schedules, Tasks
+from aetherium.gateway.access.uploads import Uploads
 from aetherium.gateway.access.vms import Snapshots, VMs
 from aetherium.interfaces.audit import Auditor
 
@@ -125,6 +126,10 @@ class Platform:
     @cached_property
     def jobs(self) -> Jobs:
         return Jobs(self._access, self._services.jobs)
+
+    @cached_property
+    def uploads(self) -> Uploads:
+        return Uploads(self._access, self._services.jobs.uploads)
 
     @cached_property
     def tasks(self) -> Tasks:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
 from aetherium.domain.schedules import Schedule, ScheduleSpec
@@ -10,6 +10,7 @@ from aetherium.domain.tasks import Attempt, Task, TaskSpec, TaskState
 from aetherium.gateway.access.access import Access
 from aetherium.gateway.access.rules import guards
 from aetherium.interfaces.task_store import TaskFilter
+from aetherium.services import bulk
 
 if TYPE_CHECKING:
     from aetherium.services.schedules import ScheduleService
@@ -25,7 +26,7 @@ _ALSO: Mapping[str, str] = {
 
 
 class Tasks:
-    """See TaskService. `cancel_all`, `requeue_all` and `discard_all` pass over what is not the caller's."""
+    """See TaskService; what is done to many is in services/bulk.py."""
 
     def __init__(self, access: Access, inner: TaskService) -> None:
         self._access = access
@@ -83,34 +84,28 @@ class Tasks:
         return await self._inner.cancel(await self._access.task(ref), reason=reason)
 
     @guards("tasks:write", "task.cancel")
-    async def cancel_all(self, ids: Collection[str], *, reason: str = "") -> Sequence[Task]:
-        return await self._inner.cancel_all(await self._own(ids), reason=reason)
+    async def cancel_many(self, *, reason: str = "", **where: Unpack[TaskFilter]) -> int:
+        return await bulk.cancel(self._inner, reason=reason, **self._narrowed(where))
 
     @guards("tasks:write", "task.requeue")
     async def requeue(self, ref: str) -> Task:
         return await self._inner.requeue(await self._access.task(ref))
 
     @guards("tasks:write", "task.requeue")
-    async def requeue_all(self, ids: Collection[str]) -> Sequence[Task]:
-        return await self._inner.requeue_all(await self._own(ids))
+    async def requeue_many(self, **where: Unpack[TaskFilter]) -> int:
+        return await bulk.requeue(self._inner, **self._narrowed(where))
 
     @guards("tasks:write", "task.discard")
     async def discard(self, ref: str) -> Task:
         return await self._inner.discard(await self._access.task(ref))
 
     @guards("tasks:write", "task.discard")
-    async def discard_all(self, ids: Collection[str]) -> Sequence[Task]:
-        return await self._inner.discard_all(await self._own(ids))
+    async def discard_many(self, **where: Unpack[TaskFilter]) -> int:
+        return await bulk.discard(self._inner, **self._narrowed(where))
 
     def _narrowed(self, where: TaskFilter) -> TaskFilter:
         one = self._access.caller.project_id
         return where if one is None else {**where, "project_id": one}
-
-    async def _own(self, ids: Collection[str]) -> Collection[str]:
-        if self._access.caller.project_id is None or not ids:
-            return ids
-        found = await self._inner.list(limit=len(ids), **self._narrowed({"ids": set(ids)}))
-        return [task.id for task in found]
 
 
 class Schedules:

@@ -12,7 +12,6 @@ from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import Where, choice
-from aetherium.services import bulk
 
 router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
@@ -30,13 +29,13 @@ async def index(
 @router.post("/requeue", response_model=answers.Changed)
 async def requeue_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Try all dead tasks that fit anew; answers how many were changed."""
-    return JSONResponse({"changed": await bulk.requeue(platform.tasks, **await choice(body, platform))})
+    return JSONResponse({"changed": await platform.tasks.requeue_many(**await choice(body, platform))})
 
 
 @router.post("/discard", response_model=answers.Changed)
 async def discard_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Put all dead tasks that fit aside; answers how many were changed."""
-    return JSONResponse({"changed": await bulk.discard(platform.tasks, **await choice(body, platform))})
+    return JSONResponse({"changed": await platform.tasks.discard_many(**await choice(body, platform))})
 
 
 @router.get("/{ref}", response_model=Task)
@@ -48,13 +47,13 @@ async def get(ref: str, platform: PlatformDep) -> Response:
 @router.post("/{ref}/requeue", response_model=Task, responses=errors("conflict", "invalid_transition"))
 async def requeue(ref: str, platform: PlatformDep) -> Response:
     """Try a dead task anew, with fresh attempts."""
-    return wire.reply(await platform.tasks.requeue((await _dead(ref, platform)).id))
+    return wire.reply(await platform.tasks.requeue(ref))
 
 
 @router.post("/{ref}/discard", response_model=Task, responses=errors("conflict", "invalid_transition"))
 async def discard(ref: str, platform: PlatformDep) -> Response:
     """Put a dead task aside."""
-    return wire.reply(await platform.tasks.discard((await _dead(ref, platform)).id))
+    return wire.reply(await platform.tasks.discard(ref))
 
 
 async def _dead(ref: str, platform: Platform) -> Task:

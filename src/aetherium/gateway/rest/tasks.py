@@ -18,7 +18,6 @@ from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import States, Where, choice
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.handlers import TaskType
-from aetherium.services import bulk
 
 router = APIRouter(prefix="/tasks", tags=["tasks"])
 
@@ -69,7 +68,7 @@ async def types(platform: PlatformDep) -> Response:
 async def cancel_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Cancel all tasks that fit and have not ended; answers how many were changed."""
     where = await choice(body, platform)
-    return JSONResponse({"changed": await bulk.cancel(platform.tasks, reason=body.reason, **where)})
+    return JSONResponse({"changed": await platform.tasks.cancel_many(reason=body.reason, **where)})
 
 
 @router.get("/{ref}", response_model=Task)

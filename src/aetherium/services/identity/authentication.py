@@ -85,7 +85,7 @@ class Authenticator:
             await self._refuse_guessing(source, credential)
             caller = await self._recognised(credential, project)
         except (Unauthenticated, Forbidden, NotFound, RateLimited) as error:
-            if isinstance(error, Unauthenticated) and source:
+            if isinstance(error, Unauthenticated) and source and credential:
                 await self._rates.hit(FAILURES, f"failures:{source}")
             self._record.failure(error, source, address, request_id, prefix_of(credential))
             raise
@@ -93,9 +93,9 @@ class Authenticator:
         return replace(caller, address=address, request_id=request_id)
 
     async def _refuse_guessing(self, source: str, credential: str) -> None:
-        """Raises RateLimited. What was good before from there is no guess: a client with an old key must not
-        shut out others that share its address."""
-        if not source or self._known.has(source, credential):
+        """Raises RateLimited. Nothing is no guess, nor is what was good before from there: a client with an
+        old key must not shut out others that share its address."""
+        if not source or not credential or self._known.has(source, credential):
             return
         window = await self._rates.look(FAILURES, f"failures:{source}")
         if not window.allowed:
