@@ -8,6 +8,7 @@ import secrets
 import shutil
 from collections.abc import AsyncIterator
 from contextlib import aclosing, asynccontextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from aetherium.domain.errors import Conflict, NotFound, Unavailable
@@ -28,6 +29,16 @@ def key_of(snapshot_id: str) -> str:
     return f"{FOLDER}/{check_id(snapshot_id, SNAPSHOT)}"
 
 
+@dataclass(slots=True)
+class _Fetched:
+    """Another host's snapshot, as long as somebody here restores it."""
+
+    directory: Path
+    users: int = 0
+    whole: bool = False
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+
+
 class SnapshotFiles:
     """Those that this host has made, and those that it can get.
 
@@ -41,6 +52,7 @@ class SnapshotFiles:
         self._data_dir = data_dir
         self._owner = owner
         self._objects = objects
+        self._fetched: dict[str, _Fetched] = {}
 
     def directory(self, snapshot_id: str) -> Path:
         """Where it is made."""
@@ -56,7 +68,8 @@ class SnapshotFiles:
 
     @asynccontextmanager
     async def use(self, snapshot: Snapshot) -> AsyncIterator[Path]:
-        """Its files, for the time of the block; fetched if another host has made it.
+        """Its files, for the time of the block; fetched if another host has made it, once for all who restore
+        it at the same time.
 
         Raises Conflict where they are nowhere, VMFailed if they came damaged, Unavailable.
         """
@@ -64,31 +77,50 @@ class SnapshotFiles:
         if self._objects is None or await asyncio.to_thread(here.exists):
             yield here
             return
-        fetched = self._data_dir / "forks" / f"{self._owner}.{snapshot.id}.{secrets.token_hex(4)}"
+        fetched = self._fetched.setdefault(snapshot.id, _Fetched(self._scratch(snapshot.id)))
+        fetched.users += 1
         try:
-            await self._fetch(self._objects, snapshot.id, fetched)
-            yield fetched
+            async with fetched.lock:
+                if not fetched.whole:
+                    await _fetch(self._objects, snapshot.id, fetched.directory)
+                    fetched.whole = True
+            yield fetched.directory
         finally:
-            await finish(asyncio.to_thread(shutil.rmtree, fetched, ignore_errors=True))
+            fetched.users -= 1
+            if not fetched.users:
+                del self._fetched[snapshot.id]
+                await finish(_removed(fetched.directory))
 
     async def remove(self, snapshot_id: str) -> None:
         """All of it; an object that cannot be removed now is swept later. Idempotent."""
-        await asyncio.to_thread(shutil.rmtree, self.directory(snapshot_id), ignore_errors=True)
+        await _removed(self.directory(snapshot_id))
         if self._objects is not None:
             try:
                 await self._objects.remove(key_of(snapshot_id))
             except Unavailable as error:
                 log.warning("The files of %s are removed later: %s", snapshot_id, error)
 
-    async def _fetch(self, objects: ObjectStore, snapshot_id: str, directory: Path) -> None:
-        try:
-            async with aclosing(objects.get(key_of(snapshot_id))) as pieces:
-                await unpack(pieces, directory)
-        except NotFound as error:
+    def _scratch(self, snapshot_id: str) -> Path:
+        """A place that is removed if this process is killed."""
+        return self._data_dir / "forks" / f"{self._owner}.{snapshot_id}.{secrets.token_hex(4)}"
+
+
+async def _fetch(objects: ObjectStore, snapshot_id: str, directory: Path) -> None:
+    try:
+        async with aclosing(objects.get(key_of(snapshot_id))) as pieces:
+            await unpack(pieces, directory)
+    except BaseException as error:
+        await finish(_removed(directory))
+        if isinstance(error, NotFound):
             raise Conflict(
                 f"The files of the snapshot {snapshot_id} are neither here nor in the object store.",
                 hint="It can be restored where it was made, if at all.",
             ) from error
+        raise
+
+
+async def _removed(directory: Path) -> None:
+    await asyncio.to_thread(shutil.rmtree, directory, ignore_errors=True)
 
 
 async def sweep_snapshots(store: Store, objects: ObjectStore) -> int:

@@ -172,14 +172,6 @@ async def test_the_worker_that_has_it_is_preferred(cluster: SmallCluster) -> Non
     assert hosts[1].left() == []
 
 
-async def test_one_that_is_busy_is_not_waited_for(cluster: SmallCluster) -> None:
-    first, second = await cluster.worker(), await cluster.worker()
-    made = await cluster.snapshot(first)
-    await cluster.gateway.workers.drain(first.id)
-    assert (await cluster.restored(made)).worker_id == second.id
-    assert second.left() == []
-
-
 async def test_another_machine_does_not_fit(cluster: SmallCluster) -> None:
     first, _ = await cluster.worker(), await cluster.worker("QEMU 9.9, tcg, Another Processor")
     made = await cluster.snapshot(first)
