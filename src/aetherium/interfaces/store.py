@@ -61,6 +61,16 @@ class SnapshotFields(TypedDict, total=False):
     owner: str | None
 
 
+class JobFilter(TypedDict, total=False):
+    """Which jobs; all of what is given has to fit, as for TaskFilter. `name`: how it begins."""
+
+    states: Collection[JobState]
+    name: str
+    labels: Mapping[str, str]
+    created_after: datetime
+    created_before: datetime
+
+
 class VMRepository(Protocol):
     """VMs. A name is unique among those that are neither stopped nor failed."""
 
@@ -159,9 +169,14 @@ class JobRepository(Protocol):
     async def find(self, ref: str) -> Job: ...
 
     async def list(
-        self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
+        self,
+        *,
+        limit: int | None = None,
+        before: str = "",
+        oldest_first: bool = False,
+        **where: Unpack[JobFilter],
     ) -> Sequence[Job]:
-        """Newest first, by id; `before`: only ids below this one."""
+        """Newest first, by id; `before`: only what comes behind this id in the order asked for."""
         ...
 
     async def save(self, job: Job, *, fenced: bool = False) -> Job:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Protocol, TypedDict, Unpack
 
 from aetherium.domain.tasks import Attempt, Priority, Task, TaskSpec, TaskState, TypeLimit
@@ -21,7 +22,8 @@ class LeaderEpoch:
 
 
 class TaskFilter(TypedDict, total=False):
-    """Which tasks; all of what is given has to fit."""
+    """Which tasks; all of what is given has to fit. `created_after`: from then on; `created_before`: until
+    then, without that moment itself."""
 
     states: Collection[TaskState]
     types: Collection[str]
@@ -32,6 +34,9 @@ class TaskFilter(TypedDict, total=False):
     error_code: str
     schedule_id: str
     ids: Collection[str]
+    labels: Mapping[str, str]
+    created_after: datetime
+    created_before: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +119,9 @@ class TaskRepository(Protocol):
     async def find(self, ref: str) -> Task: ...
 
     async def list(
-        self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
+        self, *, limit: int = 100, before: str = "", oldest_first: bool = False, **where: Unpack[TaskFilter]
     ) -> Sequence[Task]:
-        """Newest first; `before`: only ids below this one."""
+        """Newest first, by id; `before`: only what comes behind this id in the order asked for."""
         ...
 
     async def count(self, **where: Unpack[TaskFilter]) -> Mapping[TaskState, int]: ...

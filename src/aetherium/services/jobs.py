@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, Unpack
 
 from aetherium.domain.errors import Conflict, InvalidInput, NotFound, Unavailable
 from aetherium.domain.ids import JOB, check_id, new_id
@@ -25,7 +25,7 @@ from aetherium.domain.vms import VMSpec
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.jobs import JobFiles
-from aetherium.interfaces.store import Store
+from aetherium.interfaces.store import JobFilter, Store
 from aetherium.interfaces.task_store import NewTask
 from aetherium.services.job_journal import EVENTS, FINISHED, finished, parse_events
 from aetherium.services.sealing import Sealer
@@ -138,14 +138,15 @@ class JobService:
     async def list(
         self,
         *,
-        states: Collection[JobState] = (),
         limit: int | None = None,
         before: str = "",
+        oldest_first: bool = False,
         project: str | None = None,
+        **where: Unpack[JobFilter],
     ) -> Sequence[Job]:
-        """Newest first; of one project or of all."""
+        """Newest first, unless `oldest_first`; of one project or of all; only what comes behind `before`."""
         store = self._store if project is None else self._store.of_project(project)
-        return await store.jobs.list(states=states, limit=limit, before=before)
+        return await store.jobs.list(limit=limit, before=before, oldest_first=oldest_first, **where)
 
     async def cancel(self, ref: str) -> Job:
         """Ask it to end; its last event says when it has. Of a job that has ended nothing changes."""

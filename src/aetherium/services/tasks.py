@@ -167,10 +167,10 @@ class TaskService:
         return await self._store.tasks.attempts((await self.get(ref)).id)
 
     async def list(
-        self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
+        self, *, limit: int = 100, before: str = "", oldest_first: bool = False, **where: Unpack[TaskFilter]
     ) -> Sequence[Task]:
-        """Newest first."""
-        return await self._store.tasks.list(limit=limit, before=before, **where)
+        """Newest first, unless `oldest_first`; only what comes behind the id `before`."""
+        return await self._store.tasks.list(limit=limit, before=before, oldest_first=oldest_first, **where)
 
     async def count(self, **where: Unpack[TaskFilter]) -> Mapping[TaskState, int]:
         """How many there are in each state."""

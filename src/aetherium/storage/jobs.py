@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, Unpack
 
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -17,11 +17,12 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from aetherium.domain.errors import Conflict, NotFound
 from aetherium.domain.jobs import JOB_LIFECYCLE, Job, JobState
 from aetherium.domain.tasks import ACTIVE, Task, TaskState
-from aetherium.interfaces.store import JobRepository
+from aetherium.interfaces.store import JobFilter, JobRepository
 from aetherium.storage.codec import dump, load
 from aetherium.storage.database import Database
 from aetherium.storage.finding import find_id
 from aetherium.storage.jobparts import read_parts, without_parts, write_parts
+from aetherium.storage.listing import created, in_order, labelled
 from aetherium.storage.scope import EVERYTHING, Scope, seen, stamped
 from aetherium.storage.tables import jobs, tasks
 
@@ -59,14 +60,17 @@ class SqlJobs:
         return await self._database.read(work)
 
     async def list(
-        self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
+        self,
+        *,
+        limit: int | None = None,
+        before: str = "",
+        oldest_first: bool = False,
+        **where: Unpack[JobFilter],
     ) -> Sequence[Job]:
-        which = sa.select(jobs.c.id).where(self._listed).order_by(jobs.c.id.desc()).limit(limit)
-        if states:
-            which = which.where(jobs.c.state.in_(sorted(states)))
-        if before:
-            which = which.where(jobs.c.id < before)
-        return await self._database.read(lambda c: _jobs(c, which))
+        chosen = sa.select(jobs.c.id).where(self._listed, *_conditions(where))
+        which = in_order(chosen, jobs.c.id, before, oldest_first=oldest_first).limit(limit)
+        found = await self._database.read(lambda c: _jobs(c, which))
+        return found[::-1] if oldest_first else found
 
     async def save(self, job: Job, *, fenced: bool = False) -> Job:
         guard = set(JOB_LIFECYCLE.before(job.state))
@@ -99,6 +103,18 @@ class SqlJobs:
             .returning(jobs.c.id)
         )
         return await self._database.write(lambda c: _ids(c, change))
+
+
+def _conditions(where: JobFilter) -> Sequence[sa.ColumnElement[bool]]:
+    found = [
+        *created(jobs, where.get("created_after"), where.get("created_before")),
+        *labelled(jobs.c.job, ("spec", "labels"), where.get("labels", {})),
+    ]
+    if states := where.get("states"):
+        found.append(jobs.c.state.in_(sorted(states)))
+    if name := where.get("name"):
+        found.append(jobs.c.name.startswith(name, autoescape=True))
+    return found
 
 
 async def _ids(connection: AsyncConnection, change: Any) -> Sequence[str]:

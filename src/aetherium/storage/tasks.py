@@ -26,6 +26,7 @@ from aetherium.storage.database import Database, now
 from aetherium.storage.ending import Values, end_attempts, give_up, settle
 from aetherium.storage.finding import find_id
 from aetherium.storage.jobs import reopen
+from aetherium.storage.listing import created, in_order, labelled
 from aetherium.storage.scope import EVERYTHING, Scope, seen
 from aetherium.storage.tables import GONE, HELD, READY, UtcTime, attempts, tasks
 from aetherium.storage.taskrows import COLUMNS, states, to_task
@@ -64,16 +65,10 @@ class SqlTasks:
         return await self._database.read(work)
 
     async def list(
-        self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
+        self, *, limit: int = 100, before: str = "", oldest_first: bool = False, **where: Unpack[TaskFilter]
     ) -> Sequence[Task]:
-        query = (
-            sa.select(*COLUMNS)
-            .where(self._seen, *_conditions(where))
-            .order_by(tasks.c.id.desc())
-            .limit(limit)
-        )
-        if before:
-            query = query.where(tasks.c.id < before)
+        chosen = sa.select(*COLUMNS).where(self._seen, *_conditions(where))
+        query = in_order(chosen, tasks.c.id, before, oldest_first=oldest_first).limit(limit)
 
         async def work(connection: AsyncConnection) -> Sequence[Task]:
             return [to_task(row) for row in (await connection.execute(query)).mappings()]
@@ -297,6 +292,8 @@ def _conditions(where: TaskFilter) -> list[sa.ColumnElement[bool]]:
             found.append(column == value)
     if priority := where.get("priority"):
         found.append(tasks.c.rank == priority.rank)
+    found += created(tasks, where.get("created_after"), where.get("created_before"))
+    found += labelled(tasks.c.spec, ("labels",), where.get("labels", {}))
     return found
 
 

@@ -13,6 +13,7 @@ from tests.contract.store.idempotency import IdempotencyContract
 from tests.contract.store.identity import APIKeysContract, MembersContract
 from tests.contract.store.jobs import JobsContract
 from tests.contract.store.leaders import LeadersContract
+from tests.contract.store.listing import ListingContract
 from tests.contract.store.projects import ImagesContract, ProjectsContract
 from tests.contract.store.queues import QueuesContract
 from tests.contract.store.schedules import SchedulesContract
@@ -38,6 +39,7 @@ class StoreContract(
     QueuesContract,
     EventsContract,
     LeadersContract,
+    ListingContract,
     AuditContract,
     IdempotencyContract,
     SecretsContract,

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import AsyncIterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Unpack
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.jobs import (
@@ -12,12 +12,12 @@ from aetherium.domain.jobs import (
     JobEvent,
     JobSource,
     JobSpec,
-    JobState,
     StepLog,
     UploadSource,
 )
 from aetherium.gateway.access.access import Access, refuse_reserved
 from aetherium.gateway.access.rules import guards, streams
+from aetherium.interfaces.store import JobFilter
 
 if TYPE_CHECKING:
     from aetherium.services.jobs import JobService
@@ -60,10 +60,19 @@ class Jobs:
 
     @guards("jobs:read")
     async def list(
-        self, *, states: Collection[JobState] = (), limit: int | None = None, before: str = ""
+        self,
+        *,
+        limit: int | None = None,
+        before: str = "",
+        oldest_first: bool = False,
+        **where: Unpack[JobFilter],
     ) -> Sequence[Job]:
         return await self._inner.list(
-            states=states, limit=limit, before=before, project=self._access.caller.project_id
+            limit=limit,
+            before=before,
+            oldest_first=oldest_first,
+            project=self._access.caller.project_id,
+            **where,
         )
 
     @guards("jobs:write", "job.cancel")

@@ -67,9 +67,11 @@ class Tasks:
 
     @guards("tasks:read")
     async def list(
-        self, *, limit: int = 100, before: str = "", **where: Unpack[TaskFilter]
+        self, *, limit: int = 100, before: str = "", oldest_first: bool = False, **where: Unpack[TaskFilter]
     ) -> Sequence[Task]:
-        return await self._inner.list(limit=limit, before=before, **self._narrowed(where))
+        return await self._inner.list(
+            limit=limit, before=before, oldest_first=oldest_first, **self._narrowed(where)
+        )
 
     @guards("tasks:read")
     async def count(self, **where: Unpack[TaskFilter]) -> Mapping[TaskState, int]:
