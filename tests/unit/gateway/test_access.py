@@ -189,6 +189,18 @@ async def test_what_a_role_does_not_allow_is_refused_and_recorded(data_dir: Path
             await Platform(audited, only_tasks, Known()).tasks.submit(
                 TaskSpec("vm.exec", {"vm_id": "x", "argv": ["true"]})
             )
+        without = caller("default", Role.OPERATOR, scopes=frozenset({"executions:*", "jobs:*", "tasks:*"}))
+        limited = Platform(audited, without, Known())
+        steps = (JobStep("a", run="true", secrets=("TOKEN",)),)
+        for call in (
+            limited.executions.run("x", ExecutionSpec(("true",), secret_names=("TOKEN",))),
+            limited.jobs.submit(JobSpec(steps)),
+            limited.tasks.submit(
+                TaskSpec("vm.exec", {"vm_id": "x", "argv": ["true"], "secret_names": ["TOKEN"]})
+            ),
+        ):
+            with pytest.raises(Forbidden, match="secrets:use"):
+                await call
     refused = auditor.events[0]
     assert (refused.action, refused.outcome, refused.address) == ("vm.create", "forbidden", "192.0.2.1")
 

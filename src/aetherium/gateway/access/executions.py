@@ -27,20 +27,23 @@ class Executions:
     async def run(
         self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b""
     ) -> tuple[Execution, bytes, bytes]:
-        found = await self._inner.run(await self._access.vm(vm), spec, stdin=stdin)
+        own, by = await self._open(vm, spec), self._access.caller.subject
+        found = await self._inner.run(own, spec, stdin=stdin, by=by)
         self._access.note(found[0].id)
         return found
 
     @guards("executions:write", "execution.start")
     async def start(self, vm: str, spec: ExecutionSpec) -> Execution:
-        execution = await self._inner.start(await self._access.vm(vm), spec)
+        own, by = await self._open(vm, spec), self._access.caller.subject
+        execution = await self._inner.start(own, spec, by=by)
         self._access.note(execution.id)
         return execution
 
     @opens("executions:write", "execution.run")
     @asynccontextmanager
     async def launch(self, vm: str, spec: ExecutionSpec) -> AsyncIterator[tuple[Execution, Attachment]]:
-        async with self._inner.launch(await self._access.vm(vm), spec) as (execution, attachment):
+        own, by = await self._open(vm, spec), self._access.caller.subject
+        async with self._inner.launch(own, spec, by=by) as (execution, attachment):
             self._access.note(execution.id)
             yield execution, attachment
 
@@ -91,3 +94,9 @@ class Executions:
     @guards("executions:write")
     async def resize(self, execution_id: str, size: TerminalSize) -> None:
         await self._inner.resize(await self._access.execution(execution_id), size)
+
+    async def _open(self, vm: str, spec: ExecutionSpec) -> str:
+        """The id of the VM; Forbidden for stored secrets that the caller may not use."""
+        if spec.secret_names:
+            self._access.caller.require("secrets:use")
+        return await self._access.vm(vm)

@@ -44,6 +44,8 @@ class Jobs:
     ) -> Job:
         if not self._access.local:
             _refuse_files_of_this_host(spec.source)
+        if set(spec.secret_names) - (secrets or {}).keys():
+            self._access.caller.require("secrets:use")
         refuse_reserved(spec.labels)
         made = await self._inner.submit(
             spec,

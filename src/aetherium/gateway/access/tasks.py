@@ -154,3 +154,5 @@ def allow(access: Access, spec: TaskSpec) -> None:
     access.caller.require("tasks:write")
     if spec.type in _ALSO:
         access.caller.require(_ALSO[spec.type])
+    if spec.payload.get("secret_names"):
+        access.caller.require("secrets:use")
