@@ -192,7 +192,7 @@ async def test_what_a_role_does_not_allow_is_refused_and_recorded(data_dir: Path
         without = caller("default", Role.OPERATOR, scopes=frozenset({"executions:*", "jobs:*", "tasks:*"}))
         limited = Platform(audited, without, Known())
         steps = (JobStep("a", run="true", secrets=("TOKEN",)),)
-        for call in (
+        for use in (
             limited.executions.run("x", ExecutionSpec(("true",), secret_names=("TOKEN",))),
             limited.jobs.submit(JobSpec(steps)),
             limited.tasks.submit(
@@ -200,7 +200,7 @@ async def test_what_a_role_does_not_allow_is_refused_and_recorded(data_dir: Path
             ),
         ):
             with pytest.raises(Forbidden, match="secrets:use"):
-                await call
+                await use
     refused = auditor.events[0]
     assert (refused.action, refused.outcome, refused.address) == ("vm.create", "forbidden", "192.0.2.1")
 
