@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from aetherium.cli.main import run
+from aetherium.rpc.authority import Kind
+from aetherium.rpc.certificates import Certificates
 
 
 @pytest.fixture
@@ -32,6 +35,15 @@ def test_they_are_made_renewed_and_shown(directory: Path, capsys: pytest.Capture
     assert Path(found[2]["key"]).read_text().startswith("-----BEGIN PRIVATE KEY-----")
     assert run(["certs", "show"]) == 0
     assert "w1.example" in capsys.readouterr().out
+
+
+def test_one_that_has_expired_is_a_failure(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    long_ago = datetime.now(UTC) - timedelta(days=3)
+    Certificates(directory).issue("old", Kind.CLIENT, [], long_ago, days=1)
+    assert run(["certs", "show"]) == 1
+    assert "expired" in capsys.readouterr().out
+    assert run(["certs", "renew", "old"]) == 0
+    assert run(["certs", "show"]) == 0
 
 
 def test_what_is_wrong_is_said(directory: Path, capsys: pytest.CaptureFixture[str]) -> None:

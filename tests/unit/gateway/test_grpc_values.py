@@ -71,10 +71,15 @@ def _pairs(kind: Any, descriptor: Any) -> Iterator[tuple[Any, Any]]:
         kinds = [part for part in _parts(hints[field.name]) if dataclasses.is_dataclass(part)]
         if "kind" in inner.oneofs_by_name:
             for part in kinds:
-                name = next(f.default for f in dataclasses.fields(part) if f.name == "kind")
-                yield from _pairs(part, inner.fields_by_name[name].message_type)
+                if (member := inner.fields_by_name.get(_name(part))) is not None:
+                    yield from _pairs(part, member.message_type)
         elif kinds:
             yield from _pairs(kinds[0], inner)
+
+
+def _name(member: Any) -> Any:
+    """Of a member of a union."""
+    return next(field.default for field in dataclasses.fields(member) if field.name == "kind")
 
 
 def _parts(hint: Any) -> Iterator[Any]:
@@ -99,6 +104,11 @@ def test_a_message_has_the_fields_of_its_value(name: str) -> None:
     if fields.get("kind", dataclasses.MISSING) is not dataclasses.MISSING:
         del fields["kind"]  # which only tells the members of a union apart
     assert {field.name for field in descriptor.fields} == fields.keys() - _HIDDEN
+
+
+def test_every_source_of_a_job_can_be_given() -> None:
+    known = {_name(source) for source in typing.get_args(jobs.JobSource)}
+    assert {field.name for field in jobs_pb2.JobSource.DESCRIPTOR.fields} == known
 
 
 @pytest.mark.parametrize("name", sorted(ALL))

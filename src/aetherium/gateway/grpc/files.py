@@ -19,6 +19,9 @@ from aetherium.rpc import convert
 
 Upload = TypeVar("Upload", pb.FileServiceWriteRequest, pb.FileServiceArchiveInRequest)
 
+# Entries of a directory in one message: clients take 4 MiB at most, if they are not told otherwise.
+_BATCH = 500
+
 
 class FileCalls(Service, FileServiceServicer):
     """See files.proto."""
@@ -48,11 +51,14 @@ class FileCalls(Service, FileServiceServicer):
                 )
         return pb.FileServiceWriteResponse(file=convert.stat_to_pb(done))
 
-    async def List(self, request: pb.FileServiceListRequest, context: Context) -> pb.FileServiceListResponse:
+    async def List(
+        self, request: pb.FileServiceListRequest, context: Context
+    ) -> AsyncIterator[pb.FileServiceListResponse]:
         platform = await self._platform_of(context)
         async with platform.vms.guest(request.vm) as guest:
-            found = await guest.list(convert.text(request.path))
-        return pb.FileServiceListResponse(files=[convert.stat_to_pb(stat) for stat in found])
+            found = [convert.stat_to_pb(stat) for stat in await guest.list(convert.text(request.path))]
+        for at in range(0, len(found), _BATCH):
+            yield pb.FileServiceListResponse(files=found[at : at + _BATCH])
 
     async def Stat(self, request: pb.FileServiceStatRequest, context: Context) -> pb.FileServiceStatResponse:
         platform = await self._platform_of(context)

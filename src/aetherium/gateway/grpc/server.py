@@ -66,7 +66,7 @@ SERVICES = tuple(f"{_PACKAGE}.{name}" for name, _, _ in _SERVICES)
 
 @asynccontextmanager
 async def serve_grpc(
-    platform_of: PlatformOf, address: str, identity: Identity | None = None
+    platform_of: PlatformOf, address: str, identity: Identity | None = None, *, calls: int | None = None
 ) -> AsyncIterator[str]:
     """Serve during the block; yields the address that was bound.
 
@@ -74,11 +74,12 @@ async def serve_grpc(
         platform_of: who calls, and what they may do.
         address: see `listen`.
         identity: this gateway's certificate; callers are not asked for one.
+        calls: more at once are refused.
 
     Raises InvalidInput (the address), Unavailable (it is taken).
     """
     guard = Guard(_everybody)
-    server = aio.server(interceptors=(guard,), options=options.SERVER)
+    server = aio.server(interceptors=(guard,), options=options.SERVER, maximum_concurrent_rpcs=calls)
     for _, kind, add in _SERVICES:
         add(kind(platform_of), server)
     await _add_health(server)
@@ -100,7 +101,12 @@ async def serve_configured(services: Services) -> AsyncIterator[str]:
     if not settings.grpc_listen:
         yield ""
         return
-    async with serve_grpc(Callers(services), settings.grpc_listen, server_identity(settings)) as bound:
+    async with serve_grpc(
+        Callers(services),
+        settings.grpc_listen,
+        server_identity(settings),
+        calls=settings.max_connections,
+    ) as bound:
         yield bound
 
 

@@ -44,7 +44,7 @@ class FileServiceStub:
                 request_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceWriteRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceWriteResponse.FromString,
                 _registered_method=True)
-        self.List = channel.unary_unary(
+        self.List = channel.unary_stream(
                 '/aetherium.v1.FileService/List',
                 request_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceListRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceListResponse.FromString,
@@ -108,7 +108,7 @@ class FileServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def List(self, request, context):
-        """The entries of a directory, by name.
+        """The entries of a directory, by name, some hundreds in each response.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -179,7 +179,7 @@ def add_FileServiceServicer_to_server(servicer, server):
                     request_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceWriteRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceWriteResponse.SerializeToString,
             ),
-            'List': grpc.unary_unary_rpc_method_handler(
+            'List': grpc.unary_stream_rpc_method_handler(
                     servicer.List,
                     request_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceListRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceListResponse.SerializeToString,
@@ -300,7 +300,7 @@ class FileService:
             wait_for_ready=None,
             timeout=None,
             metadata=None):
-        return grpc.experimental.unary_unary(
+        return grpc.experimental.unary_stream(
             request,
             target,
             '/aetherium.v1.FileService/List',

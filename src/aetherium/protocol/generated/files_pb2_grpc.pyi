@@ -34,8 +34,8 @@ class FileServiceStub:
     Read: _grpc.UnaryStreamMultiCallable[_files_pb2.FileServiceReadRequest, _files_pb2.FileServiceReadResponse]
     Write: _grpc.StreamUnaryMultiCallable[_files_pb2.FileServiceWriteRequest, _files_pb2.FileServiceWriteResponse]
     """`open`, `data` as often as need be, `end`: an upload that breaks off before its end changes nothing."""
-    List: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceListRequest, _files_pb2.FileServiceListResponse]
-    """The entries of a directory, by name."""
+    List: _grpc.UnaryStreamMultiCallable[_files_pb2.FileServiceListRequest, _files_pb2.FileServiceListResponse]
+    """The entries of a directory, by name, some hundreds in each response."""
     Stat: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceStatRequest, _files_pb2.FileServiceStatResponse]
     """Symbolic links are not followed."""
     Move: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceMoveRequest, _files_pb2.FileServiceMoveResponse]
@@ -55,8 +55,8 @@ class FileServiceAsyncStub(FileServiceStub):
     Read: _aio.UnaryStreamMultiCallable[_files_pb2.FileServiceReadRequest, _files_pb2.FileServiceReadResponse]  # type: ignore[assignment]
     Write: _aio.StreamUnaryMultiCallable[_files_pb2.FileServiceWriteRequest, _files_pb2.FileServiceWriteResponse]  # type: ignore[assignment]
     """`open`, `data` as often as need be, `end`: an upload that breaks off before its end changes nothing."""
-    List: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceListRequest, _files_pb2.FileServiceListResponse]  # type: ignore[assignment]
-    """The entries of a directory, by name."""
+    List: _aio.UnaryStreamMultiCallable[_files_pb2.FileServiceListRequest, _files_pb2.FileServiceListResponse]  # type: ignore[assignment]
+    """The entries of a directory, by name, some hundreds in each response."""
     Stat: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceStatRequest, _files_pb2.FileServiceStatResponse]  # type: ignore[assignment]
     """Symbolic links are not followed."""
     Move: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceMoveRequest, _files_pb2.FileServiceMoveResponse]  # type: ignore[assignment]
@@ -91,8 +91,8 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         self,
         request: _files_pb2.FileServiceListRequest,
         context: _ServicerContext,
-    ) -> _typing.Union[_files_pb2.FileServiceListResponse, _abc.Awaitable[_files_pb2.FileServiceListResponse]]:
-        """The entries of a directory, by name."""
+    ) -> _typing.Union[_abc.Iterator[_files_pb2.FileServiceListResponse], _abc.AsyncIterator[_files_pb2.FileServiceListResponse]]:
+        """The entries of a directory, by name, some hundreds in each response."""
 
     @_abc_1.abstractmethod
     def Stat(

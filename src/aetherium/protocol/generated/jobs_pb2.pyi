@@ -939,6 +939,7 @@ class JobSource(_message.Message):
     BUNDLE_FIELD_NUMBER: _builtins.int
     ARCHIVE_FIELD_NUMBER: _builtins.int
     PACKED_FIELD_NUMBER: _builtins.int
+    UPLOAD_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def git(self) -> Global___GitSource: ...
     @_builtins.property
@@ -953,6 +954,8 @@ class JobSource(_message.Message):
     def packed(self) -> Global___PackedSource:
         """What became of one of them."""
 
+    @_builtins.property
+    def upload(self) -> Global___UploadSource: ...
     def __init__(
         self,
         *,
@@ -961,12 +964,13 @@ class JobSource(_message.Message):
         bundle: Global___BundleSource | None = ...,
         archive: Global___ArchiveSource | None = ...,
         packed: Global___PackedSource | None = ...,
+        upload: Global___UploadSource | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "bundle", b"bundle", "directory", b"directory", "git", b"git", "kind", b"kind", "packed", b"packed"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "bundle", b"bundle", "directory", b"directory", "git", b"git", "kind", b"kind", "packed", b"packed", "upload", b"upload"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "bundle", b"bundle", "directory", b"directory", "git", b"git", "kind", b"kind", "packed", b"packed"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["archive", b"archive", "bundle", b"bundle", "directory", b"directory", "git", b"git", "kind", b"kind", "packed", b"packed", "upload", b"upload"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["git", "directory", "bundle", "archive", "packed"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["git", "directory", "bundle", "archive", "packed", "upload"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
@@ -1107,6 +1111,52 @@ class PackedSource(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PackedSource: _TypeAlias = PackedSource  # noqa: Y015
+
+@_typing.final
+class UploadSource(_message.Message):
+    """A file that was uploaded before (POST /v1/uploads), in the same project."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    UPLOAD_ID_FIELD_NUMBER: _builtins.int
+    FORMAT_FIELD_NUMBER: _builtins.int
+    REF_FIELD_NUMBER: _builtins.int
+    STRIP_FIELD_NUMBER: _builtins.int
+    COMMIT_FIELD_NUMBER: _builtins.int
+    CLEAN_FIELD_NUMBER: _builtins.int
+    WARNINGS_FIELD_NUMBER: _builtins.int
+    upload_id: _builtins.str
+    format: _builtins.str
+    """archive or bundle; not set: archive."""
+    ref: _builtins.str
+    """Of a bundle."""
+    strip: _builtins.int
+    """Of an archive."""
+    commit: _builtins.str
+    """Of an archive that was packed by who submits it, as in PackedSource."""
+    clean: _builtins.bool
+    @_builtins.property
+    def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    def __init__(
+        self,
+        *,
+        upload_id: _builtins.str = ...,
+        format: _builtins.str | None = ...,
+        ref: _builtins.str = ...,
+        strip: _builtins.int = ...,
+        commit: _builtins.str = ...,
+        clean: _builtins.bool = ...,
+        warnings: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_format", b"_format", "format", b"format"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_format", b"_format", "clean", b"clean", "commit", b"commit", "format", b"format", "ref", b"ref", "strip", b"strip", "upload_id", b"upload_id", "warnings", b"warnings"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__format: _TypeAlias = _typing.Literal["format"]  # noqa: Y015
+    _WhichOneofArgType__format: _TypeAlias = _typing.Literal["_format", b"_format"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__format) -> _WhichOneofReturnType__format | None: ...
+
+Global___UploadSource: _TypeAlias = UploadSource  # noqa: Y015
 
 @_typing.final
 class ArtifactRule(_message.Message):

@@ -6,6 +6,7 @@ import asyncio
 import io
 import tarfile
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -133,8 +134,13 @@ async def test_files_go_both_ways(served: Served, files: FileServiceAsyncStub, v
     await files.Move(files_pb2.FileServiceMoveRequest(vm="box", source=request.path, target=moved))
     stat = (await files.Stat(files_pb2.FileServiceStatRequest(vm="box", path=moved))).file
     assert (stat.mode, stat.kind) == (0o644, files_pb2.FILE_KIND_FILE)
-    listed = (await files.List(files_pb2.FileServiceListRequest(vm="box", path=f"{root}/a".encode()))).files
-    assert [entry.path.rpartition(b"/")[2] for entry in listed] == [b"b", b"moved"]
+    (root_ := Path(root) / "a" / "b").mkdir(exist_ok=True)
+    for number in range(600):
+        (root_ / f"{number:03}").touch()
+    listing = files.List(files_pb2.FileServiceListRequest(vm="box", path=f"{root}/a/b".encode()))
+    batches = [[entry.path.rpartition(b"/")[2] for entry in batch.files] async for batch in listing]
+    assert [name for batch in batches for name in batch] == [b"%03d" % number for number in range(600)]
+    assert len(batches) == 2
     await files.Remove(files_pb2.FileServiceRemoveRequest(vm="box", path=root.encode(), recursive=True))
     with pytest.raises(AioRpcError) as caught:
         await files.Stat(files_pb2.FileServiceStatRequest(vm="box", path=root.encode()))
