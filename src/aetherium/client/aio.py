@@ -25,6 +25,7 @@ from aetherium.client.secrets import Secrets
 from aetherium.client.snapshots import Snapshots
 from aetherium.client.tasks import Tasks
 from aetherium.client.transport import Transport
+from aetherium.client.uploads import Uploads
 from aetherium.client.vms import VMs
 from aetherium.client.workers import Workers
 from aetherium.domain.checks import Check
@@ -45,6 +46,7 @@ class AsyncClient:
         self.images = Images(transport)
         self.snapshots = Snapshots(transport)
         self.jobs = Jobs(transport)
+        self.uploads = Uploads(transport)
         self.tasks = Tasks(transport)
         self.dead_letters = DeadLetters(transport)
         self.schedules = Schedules(transport)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from urllib.parse import quote
 
 from aetherium.client import values
 from aetherium.client.paging import iterate
 from aetherium.client.resuming import Lines, resuming
 from aetherium.client.transport import Transport, quoted
+from aetherium.client.uploads import Uploads
 from aetherium.domain.jobs import Job, JobEvent, JobSpec, JobState, StepLog
 
 
@@ -22,11 +24,16 @@ class Jobs:
     async def submit(
         self, spec: JobSpec, *, secrets: Mapping[str, str] | None = None, idempotency_key: str = ""
     ) -> Job:
-        """Start a job. Its source's paths are those of the gateway's host.
+        """Start a job.
+
+        Over the Unix socket, its source's paths are those of the gateway's host, which is this one. Over HTTP
+        they are this host's as well: what lies here is packed and uploaded; see `Uploads.pack`.
 
         Args:
             idempotency_key: with it this may be called again, by whomever: the first job comes back.
         """
+        if spec.source is not None and not self._http.gateway.local:
+            spec = replace(spec, source=await Uploads(self._http).pack(spec.source))
         body = {"spec": values.dump(spec), "secrets": dict(secrets or {})}
         key = idempotency_key or values.new_key()
         return values.load(Job, await self._http.call("POST", "/v1/jobs", body=body, key=key))

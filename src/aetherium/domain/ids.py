@@ -16,7 +16,7 @@ _ALPHABET = "0123456789abcdefghjkmnpqrstvwxyz"
 _EPOCH_MS = 1_704_067_200_000  # 2024-01-01T00:00:00Z
 _PATTERN = re.compile(r"^[a-z]{2,6}_[0-9a-hjkmnp-tv-z]{16}$")
 
-VM, EXECUTION, SNAPSHOT, JOB, TASK, ARTIFACT, STEP, WORKER, SCHEDULE, PROJECT, EVENT, KEY, SECRET = (
+VM, EXECUTION, SNAPSHOT, JOB, TASK, ARTIFACT, STEP, WORKER, SCHEDULE, PROJECT, EVENT, KEY, SECRET, UPLOAD = (
     "vm",
     "ex",
     "snap",
@@ -30,6 +30,7 @@ VM, EXECUTION, SNAPSHOT, JOB, TASK, ARTIFACT, STEP, WORKER, SCHEDULE, PROJECT, E
     "evt",
     "key",
     "sec",
+    "upl",
 )
 
 

@@ -124,8 +124,29 @@ class PackedSource:
     kind: Literal["packed"] = "packed"
 
 
+@dataclass(frozen=True, slots=True)
+class UploadSource:
+    """A file that was uploaded before (``POST /v1/uploads``), in the same project.
+
+    Args:
+        format: ``archive``, as in ArchiveSource, or ``bundle``, as in BundleSource.
+        ref: of a bundle: what to check out.
+        strip: of an archive: leading path components to drop.
+        commit, clean, warnings: of an archive that was packed by who submits it; see PackedSource.
+    """
+
+    upload_id: str
+    format: Literal["archive", "bundle"] = "archive"
+    ref: str = ""
+    strip: int = 0
+    commit: str = ""
+    clean: bool = False
+    warnings: tuple[str, ...] = ()
+    kind: Literal["upload"] = "upload"
+
+
 # `kind` tells them apart where they are written down as JSON.
-JobSource = GitSource | DirectorySource | BundleSource | ArchiveSource | PackedSource
+JobSource = GitSource | DirectorySource | BundleSource | ArchiveSource | PackedSource | UploadSource
 
 
 class StepCondition(StrEnum):

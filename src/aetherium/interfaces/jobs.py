@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -43,6 +43,10 @@ class JobFile:
     size_bytes: int
 
 
+# Where a job's files have what it begins with, if that was packed for it.
+SOURCE = "source.tar"
+
+
 class JobFiles(Protocol):
     """What jobs have written: events, logs, artifacts, patches. Raises NotFound for what is not there or lies
     outside the job's directory, Unavailable when its host or the object store cannot be reached."""
@@ -53,6 +57,10 @@ class JobFiles(Protocol):
 
     async def list(self, job_id: str, prefix: str = "") -> Sequence[JobFile]:
         """All whose name begins with `prefix`, by name; empty for a job that has not begun."""
+        ...
+
+    async def put(self, job_id: str, name: str, data: AsyncIterable[bytes]) -> None:
+        """Write a file of a job that has not begun; see SOURCE."""
         ...
 
     async def remove(self, job_id: str) -> None:

@@ -8,7 +8,7 @@ import logging
 import os
 import shutil
 import stat
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Sequence
+from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from io import FileIO
 from pathlib import Path
@@ -58,6 +58,14 @@ class LocalJobFiles:
     async def list(self, job_id: str, prefix: str = "") -> Sequence[JobFile]:
         """See JobFiles."""
         return await asyncio.to_thread(_listed, self._root / check_id(job_id, JOB), prefix)
+
+    async def put(self, job_id: str, name: str, data: AsyncIterable[bytes]) -> None:
+        """See JobFiles."""
+        directory = self._root / check_id(job_id, JOB)
+        await asyncio.to_thread(directory.mkdir, mode=0o700, parents=True, exist_ok=True)
+        with await asyncio.to_thread((directory / name).open, "xb") as file:
+            async for piece in data:
+                await finish(asyncio.to_thread(file.write, piece))
 
     async def remove(self, job_id: str) -> None:
         """See JobFiles."""
@@ -161,6 +169,10 @@ class SharedJobFiles:
             for each in found
             if each.key.startswith(begin + prefix)
         ]
+
+    async def put(self, job_id: str, name: str, data: AsyncIterable[bytes]) -> None:
+        """See JobFiles."""
+        await self._objects.put(prefix_of(job_id) + name, data)
 
     async def remove(self, job_id: str) -> None:
         """See JobFiles."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from pathlib import Path
 from typing import Protocol, Unpack
@@ -18,13 +19,14 @@ from aetherium.domain.jobs import (
     JobState,
     PackedSource,
     StepLog,
+    UploadSource,
 )
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.tasks import Demand, Retry, TaskSpec
 from aetherium.domain.vms import VMSpec
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.clock import Clock
-from aetherium.interfaces.jobs import JobFiles
+from aetherium.interfaces.jobs import SOURCE, JobFiles
 from aetherium.interfaces.store import JobFilter, Store
 from aetherium.interfaces.task_store import NewTask
 from aetherium.services.job_journal import EVENTS, FINISHED, finished, parse_events
@@ -32,6 +34,7 @@ from aetherium.services.sealing import Sealer
 from aetherium.services.secrets.uses import SecretUses
 from aetherium.services.task_types import JOB_RUN
 from aetherium.services.tasks import TaskService
+from aetherium.services.uploads import UploadService
 
 # How often a job is looked at when nothing is heard of it.
 _LOOK_S = 0.5
@@ -69,6 +72,7 @@ class JobService:
     Args:
         root: where jobs of this host keep what they write.
         prepare: makes of a job's source one that its worker can reach.
+        uploads: files that jobs may begin with; None: there are none.
         own: the worker that jobs of this process run on; None: the orchestrator chooses.
     """
 
@@ -84,6 +88,7 @@ class JobService:
         root: Path,
         *,
         prepare: Prepare = as_it_is,
+        uploads: UploadService | None = None,
         own: OwnWorker | None = None,
     ) -> None:
         self._store = store
@@ -95,6 +100,7 @@ class JobService:
         self._clock = clock
         self._root = root
         self._prepare = prepare
+        self.uploads = uploads
         self._own = own
 
     async def submit(
@@ -212,7 +218,8 @@ class JobService:
 
     async def _record(self, job: Job, new: NewTask) -> Job:
         try:
-            ready = replace(job, spec=await self._prepare(job.id, job.spec))
+            spec = await self._prepare(job.id, await self._with_upload(job))
+            ready = replace(job, spec=spec)
             accepted = await self._store.transaction(lambda store: _accept(store, ready, new))
         except BaseException:
             await asyncio.shield(self._files.remove(job.id))
@@ -220,6 +227,19 @@ class JobService:
         if accepted.id != job.id:
             await self._files.remove(job.id)
         return accepted
+
+    async def _with_upload(self, job: Job) -> JobSpec:
+        """The job's spec; if it begins with an upload, that is now a file of the job."""
+        source = job.spec.source
+        if not isinstance(source, UploadSource):
+            return job.spec
+        if self.uploads is None:
+            raise NotFound("upload", source.upload_id)
+        async with self.uploads.opened(source, project=job.project_id) as delivery:
+            async with aclosing(delivery.pieces) as pieces:
+                await self._files.put(job.id, SOURCE, pieces)
+            packed = PackedSource(delivery.commit, delivery.clean, delivery.warnings)
+        return replace(job.spec, source=packed)
 
     async def _read_events(self, job_id: str, offset: int) -> tuple[Sequence[JobEvent], int]:
         data = bytearray()

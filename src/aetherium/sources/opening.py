@@ -13,6 +13,7 @@ from aetherium.domain.jobs import (
     GitSource,
     JobSource,
     PackedSource,
+    UploadSource,
 )
 from aetherium.sources.archive import open_archive
 from aetherium.sources.bundle import open_bundle
@@ -40,4 +41,6 @@ async def open_source(source: JobSource, scratch: Path, max_bytes: int) -> Deliv
             found = await open_archive(source)
         case PackedSource():
             raise InvalidInput("A packed source belongs to the job that it was packed for.", field="source")
+        case UploadSource():
+            raise InvalidInput("An upload is looked into where it was uploaded.", field="source")
     return replace(found, pieces=limited(found.pieces, max_bytes, "The source"))

@@ -19,6 +19,7 @@ from aetherium.domain.jobs import (
     JobStep,
     PackedSource,
 )
+from aetherium.interfaces.jobs import SOURCE
 from aetherium.jobfile import loads
 from aetherium.objects.local import LocalObjects
 from aetherium.services.job_files import prefix_of
@@ -74,7 +75,7 @@ async def test_a_directory_reaches_another_host_as_it_is(
     direct = await open_source(DirectorySource(str(origin)), tmp_path / "direct", 64 * MIB)
     await unpack(direct.pieces, tmp_path / "expected")
     await asyncio.to_thread(origin.rename, tmp_path / "not-on-this-host")
-    delivery = open_packed(source, objects, JOB_ID)
+    delivery = open_packed(source, objects.get(prefix_of(JOB_ID) + SOURCE), JOB_ID)
     assert (delivery.commit, delivery.clean, delivery.warnings) == (source.commit, False, source.warnings)
     await unpack(delivery.pieces, tmp_path / "guest")
     assert content(tmp_path / "guest") == content(tmp_path / "expected")
@@ -90,7 +91,9 @@ async def test_a_commit_of_a_directory_is_clean(origin: Path, objects: LocalObje
     source = await packed(DirectorySource(str(origin), uncommitted=False), objects, tmp_path)
     assert isinstance(source, PackedSource)
     assert source.clean
-    await unpack(open_packed(source, objects, JOB_ID).pieces, tmp_path / "guest")
+    await unpack(
+        open_packed(source, objects.get(prefix_of(JOB_ID) + SOURCE), JOB_ID).pieces, tmp_path / "guest"
+    )
     assert (tmp_path / "guest" / "a.txt").read_bytes() == b"two\n"
     assert await git(tmp_path / "guest", "status", "--porcelain") == ""
 
@@ -135,7 +138,9 @@ async def test_a_packed_source_that_is_gone(origin: Path, objects: LocalObjects,
     assert isinstance(source, PackedSource)
     await objects.remove_all(prefix_of(JOB_ID))
     with pytest.raises(SourceFailed, match="gone"):
-        await unpack(open_packed(source, objects, JOB_ID).pieces, tmp_path / "guest")
+        await unpack(
+            open_packed(source, objects.get(prefix_of(JOB_ID) + SOURCE), JOB_ID).pieces, tmp_path / "guest"
+        )
 
 
 def test_it_is_recorded_with_its_job() -> None:

@@ -26,6 +26,7 @@ from aetherium.client.sync.schedules import Schedules
 from aetherium.client.sync.secrets import Secrets
 from aetherium.client.sync.snapshots import Snapshots
 from aetherium.client.sync.tasks import Tasks
+from aetherium.client.sync.uploads import Uploads
 from aetherium.client.sync.vms import VMs
 from aetherium.client.sync.workers import Workers
 from aetherium.domain.checks import Check
@@ -47,6 +48,7 @@ class Client:
         self.images = Images(self._client, self._loop)
         self.snapshots = Snapshots(self._client, self._loop)
         self.jobs = Jobs(self._client, self._loop)
+        self.uploads = Uploads(self._client, self._loop)
         self.tasks = Tasks(self._client, self._loop)
         self.dead_letters = DeadLetters(self._client, self._loop)
         self.schedules = Schedules(self._client, self._loop)

@@ -15,7 +15,7 @@ import asyncio
 import logging
 import shutil
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 
@@ -25,10 +25,11 @@ from aetherium.domain.vms import VMSpec
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.images import ImageStore
-from aetherium.interfaces.jobs import JobJournal, JobRunner, SaveJob
+from aetherium.interfaces.jobs import SOURCE, JobJournal, JobRunner, SaveJob
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.pool import JOB_LABEL
 from aetherium.services.executions import ExecutionService
+from aetherium.services.job_files import LocalJobFiles, prefix_of
 from aetherium.services.secrets.uses import SecretUses
 from aetherium.services.vms import VMService
 from aetherium.settings import Settings
@@ -155,12 +156,18 @@ class _Carrying:
             return None
         async with self._phase("source"):
             await asyncio.to_thread(self._scratch.mkdir, mode=0o700, parents=True)
-            if isinstance(source, PackedSource) and self._host.objects is not None:
-                delivery = open_packed(source, self._host.objects, self._job.id)
+            if isinstance(source, PackedSource):
+                delivery = open_packed(source, self._packed(), self._job.id)
             else:
                 delivery = await open_source(source, self._scratch, self._host.settings.source_mib << 20)
         self._warn(*delivery.warnings)
         return delivery
+
+    def _packed(self) -> AsyncGenerator[bytes, None]:
+        """Where its files are: with those of all hosts, or with this one's."""
+        if self._host.objects is not None:
+            return self._host.objects.get(prefix_of(self._job.id) + SOURCE)
+        return LocalJobFiles(self._host.settings.data_dir / "jobs").read(self._job.id, SOURCE)
 
     async def _vm(self) -> None:
         spec = self._job.spec

@@ -11,12 +11,11 @@ from pathlib import Path
 
 from aetherium.domain.errors import NotFound, SourceFailed
 from aetherium.domain.jobs import GitSource, JobSource, PackedSource
+from aetherium.interfaces.jobs import SOURCE
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.services.job_files import prefix_of
 from aetherium.sources.delivery import Delivery
 from aetherium.sources.opening import open_source
-
-_NAME = "source.tar"
 
 
 async def pack(
@@ -30,6 +29,8 @@ async def pack(
 
     Raises SourceFailed, InvalidInput, LimitExceeded, Unavailable.
     """
+    if isinstance(source, PackedSource):
+        return source  # it came as an upload, which is with the files of its job already
     if isinstance(source, GitSource) and "://" in source.url and not source.url.startswith("file:"):
         return source
     await asyncio.to_thread(scratch.mkdir, mode=0o700, parents=True, exist_ok=True)
@@ -37,20 +38,20 @@ async def pack(
     try:
         delivery = await open_source(source, area, max_bytes)
         async with aclosing(delivery.pieces) as pieces:
-            await objects.put(prefix_of(job_id) + _NAME, pieces)
+            await objects.put(prefix_of(job_id) + SOURCE, pieces)
     finally:
         await asyncio.to_thread(shutil.rmtree, area, ignore_errors=True)
     return PackedSource(delivery.commit, delivery.clean, delivery.warnings)
 
 
-def open_packed(source: PackedSource, objects: ObjectStore, job_id: str) -> Delivery:
-    """What `pack` has packed."""
-    return Delivery(source.commit, source.clean, _pieces(objects, job_id), source.warnings)
+def open_packed(source: PackedSource, pieces: AsyncGenerator[bytes, None], job_id: str) -> Delivery:
+    """What `pack` has packed, of which these are the pieces."""
+    return Delivery(source.commit, source.clean, _there(pieces, job_id), source.warnings)
 
 
-async def _pieces(objects: ObjectStore, job_id: str) -> AsyncGenerator[bytes, None]:
+async def _there(pieces: AsyncGenerator[bytes, None], job_id: str) -> AsyncGenerator[bytes, None]:
     try:
-        async with aclosing(objects.get(prefix_of(job_id) + _NAME)) as pieces:
+        async with aclosing(pieces):
             async for piece in pieces:
                 yield piece
     except NotFound as error:
