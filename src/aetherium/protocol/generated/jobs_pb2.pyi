@@ -1114,7 +1114,7 @@ Global___PackedSource: _TypeAlias = PackedSource  # noqa: Y015
 
 @_typing.final
 class UploadSource(_message.Message):
-    """A file that was uploaded before (POST /v1/uploads), in the same project."""
+    """A file that was uploaded before, over REST, in the same project."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1127,13 +1127,10 @@ class UploadSource(_message.Message):
     WARNINGS_FIELD_NUMBER: _builtins.int
     upload_id: _builtins.str
     format: _builtins.str
-    """archive or bundle; not set: archive."""
+    """`archive` or `bundle`; not set: archive."""
     ref: _builtins.str
-    """Of a bundle."""
     strip: _builtins.int
-    """Of an archive."""
     commit: _builtins.str
-    """Of an archive that was packed by who submits it, as in PackedSource."""
     clean: _builtins.bool
     @_builtins.property
     def warnings(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
