@@ -36,6 +36,7 @@ from aetherium.domain.secrets import KeyRotation, Secret, SecretScope
 from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Attempt, Priority, Retry, Task, TaskSpec, TaskState
+from aetherium.domain.uploads import Upload
 from aetherium.domain.vms import VM, Resources, VMMetrics, VMSpec, VMState
 from aetherium.domain.workers import Capacity, Usage, Worker, WorkerInfo, WorkerState, WorkerStatus
 from aetherium.gateway import wire
@@ -266,6 +267,7 @@ def _work() -> tuple[Any, ...]:
     return (
         job,
         StepLog("01-test.log", 6),
+        Upload("upl_06jx3k9q2w8r5t1p", 48_128, _SHA256, _AT + timedelta(hours=1)),
         task,
         Attempt(1, _AT, _LATER, _WORKER_ID),
         Changed(3),
