@@ -149,9 +149,10 @@ class Load:
     async def _job(self) -> None:
         step = JobStep("say", run=f"sleep {self._chance.uniform(0, 0.5):.2f}; echo done")
         spec = JobSpec((step,), workdir=str(self._scratch / new_id("job")), patch=False, attempts=50)
-        # There is no key for jobs: one whose answer was lost is carried out all the same.
-        job = await self._call(lambda client: client.jobs.submit(spec))
+        key = new_id("job")
+        job = await self._call(lambda client: client.jobs.submit(spec, idempotency_key=key))
         assert job.task_id is not None
+        self.told[key] = job.task_id
         self.jobs.add(job.id)
         self.expected[job.task_id] = GOOD
 
