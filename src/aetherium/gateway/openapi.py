@@ -4,9 +4,10 @@ them: summaries, examples, errors, who may call."""
 from __future__ import annotations
 
 import json
+import json
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, cast
 
 from fastapi import FastAPI
 from fastapi.routing import APIRoute
@@ -167,3 +168,16 @@ def _example(schema: Mapping[str, Any]) -> Any:
         value = _example(schema["additionalProperties"])
         return None if value is None else {"vm.exec": value}
     return None
+
+
+def describe() -> dict[str, Any]:
+    """The description as it is served, without anything behind it."""
+    # Late: the application installs this module.
+    from aetherium.gateway.access import Services
+    from aetherium.gateway.app import create_app
+
+    return create_app(cast(Services, object())).openapi()
+
+
+if __name__ == "__main__":
+    print(json.dumps(describe(), indent=2))

@@ -23,7 +23,7 @@ router = APIRouter(prefix="/uploads", tags=["jobs"])
     openapi_extra=takes(OCTETS),
     responses=errors("limit_exceeded", "unsupported"),
 )
-async def upload(
+async def create(
     request: Request,
     platform: PlatformDep,
     content_digest: Annotated[
