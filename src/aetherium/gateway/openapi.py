@@ -4,7 +4,6 @@ them: summaries, examples, errors, who may call."""
 from __future__ import annotations
 
 import json
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any, cast
