@@ -13,7 +13,7 @@ from aetherium.domain.errors import Unavailable
 from aetherium.gateway import docs, openapi, problems
 from aetherium.gateway.access import Known, Services
 from aetherium.gateway.auth import Authentication
-from aetherium.gateway.bounds import Bounds
+from aetherium.gateway.bounds import Bodies, Deadlines
 from aetherium.gateway.headers import AnswerHeaders
 from aetherium.gateway.origins import Origins, Sharing
 from aetherium.gateway.rest import (
@@ -97,9 +97,10 @@ def create_app(services: Services, drain: Drain | None = None) -> FastAPI:
         app.include_router(module.router, prefix="/v1")
     # From the inside out.
     app.add_middleware(Authentication, services=services)
-    app.add_middleware(Bounds, services=services)
+    app.add_middleware(Deadlines, services=services)
     app.add_middleware(Origins, services=services)
     app.add_middleware(Unforeseen)
+    app.add_middleware(Bodies, services=services)
     app.add_middleware(Sharing, services=services)
     app.add_middleware(AnswerHeaders)
     return app

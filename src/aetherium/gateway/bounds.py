@@ -19,34 +19,50 @@ if TYPE_CHECKING:
     from aetherium.gateway.access import Services
 
 # Bodies that are streamed to where they belong, which limits them.
-_UPLOADS = re.compile(r"/v1/vms/[^/]+/files/(content|archive)")
+_UPLOADS = re.compile(r"PUT /v1/vms/[^/]+/files/(content|archive)|POST /v1/uploads")
 # A body that comes has its time, and a second more for each so many bytes: a bad line is fast enough.
 _SLOWEST_BYTES_S = 1024
+# Who sends on while the answer is there already gets so long to see it: a connection that is closed with
+# something unread is reset, and the answer is lost with it.
+_LINGER_S = 1.0
 _DEADLINE = "deadline"
 
 
-class Bounds:
-    """Ends requests whose body is too large or too slow, and those that take too long to be answered."""
+class Bodies:
+    """Ends requests whose body is too large or too slow."""
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app = app
         self._largest = services.settings.max_body_mib << 20
         self._body_s = services.settings.body_timeout_s
-        self._request_s = services.settings.request_timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        upload = scope["method"] == "PUT" and _UPLOADS.fullmatch(scope["path"])
-        exchange = _Exchange(scope, receive, send, None if upload else self._largest, self._body_s)
-        exchange.check_length()
+        largest = None if _is_upload(scope) else self._largest
+        exchange = _Exchange(scope, receive, send, largest, self._body_s)
+        if not await exchange.refused():
+            await self._app(scope, exchange.receive, exchange.send)
+
+
+class Deadlines:
+    """Gives up what is not answered in time."""
+
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app = app
+        self._request_s = services.settings.request_timeout_s
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_upload(scope):
+            await self._app(scope, receive, send)
+            return
         try:
-            async with asyncio.timeout(None if upload else self._request_s) as deadline:
+            async with asyncio.timeout(self._request_s) as deadline:
                 scope["state"][_DEADLINE] = deadline
-                await self._app(scope, exchange.receive, exchange.send)
+                await self._app(scope, receive, send)
         except TimeoutError as error:
-            if not deadline.expired() or exchange.started:
+            if not deadline.expired():
                 raise
             raise DeadlineExceeded(
                 f"This took longer than {self._request_s:g} seconds, and was given up.",
@@ -59,6 +75,10 @@ def unbounded(scope: Scope) -> None:
     deadline: asyncio.Timeout | None = scope.get("state", {}).get(_DEADLINE)
     if deadline is not None and not deadline.expired():
         deadline.reschedule(None)
+
+
+def _is_upload(scope: Scope) -> bool:
+    return _UPLOADS.fullmatch(f"{scope['method']} {scope['path']}") is not None
 
 
 class _Exchange:
@@ -81,15 +101,17 @@ class _Exchange:
         self._now = now
         self._bytes = 0
         self._waited_s = 0.0
-        self._whole = not _has_body(scope)
+        self._length = header(scope, b"content-length")
+        self._whole = self._length in ("", "0") and not header(scope, b"transfer-encoding")
+        self._started = False
         self._refused = False
-        self.started = False
 
-    def check_length(self) -> None:
-        """Raises LimitExceeded for a body that says itself that it is too large."""
-        length = header(self._scope, b"content-length")
-        if self._largest is not None and length.isdecimal() and int(length) > self._largest:
-            raise _too_large(self._largest)
+    async def refused(self) -> bool:
+        """Refuse a body that says itself that it is too large."""
+        largest = self._largest
+        if largest is not None and self._length.isdecimal() and int(self._length) > largest:
+            await self._refuse(_too_large(largest), 413)
+        return self._refused
 
     async def receive(self) -> Message:
         if self._refused:
@@ -100,38 +122,53 @@ class _Exchange:
         begun = self._now()
         try:
             async with asyncio.timeout(max(0.0, left_s)):
-                message = await self._receive()
+                message = await self._take()
         except TimeoutError:
             return await self._refuse(_too_slow(self._body_s), 408)
         self._waited_s += self._now() - begun
-        self._bytes += len(message.get("body", b""))
-        self._whole = not message.get("more_body", False)
         if self._largest is not None and self._bytes > self._largest:
             return await self._refuse(_too_large(self._largest), 413)
         return message
 
     async def send(self, message: Message) -> None:
-        if self._refused:
-            return
+        if not self._refused:
+            await self._answer(message)
+
+    async def _answer(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            self.started = True
-            if not self._whole:  # what is left of the body is not waited for
+            self._started = True
+            await self._drain(0.0)
+            if not self._whole:
                 message["headers"] = [*message.get("headers", ()), (b"connection", b"close")]
+        elif not self._whole and not message.get("more_body", False):
+            await self._send({**message, "more_body": True})
+            await self._drain(_LINGER_S)
+            message = {"type": "http.response.body", "body": b""}
         await self._send(message)
+
+    async def _take(self) -> Message:
+        message = await self._receive()
+        self._bytes += len(message.get("body", b""))
+        self._whole = not message.get("more_body", False)
+        return message
+
+    async def _drain(self, seconds: float) -> None:
+        """Read what is left of the body for so long; without waiting for 0."""
+        try:
+            async with asyncio.timeout(seconds):
+                while not self._whole:
+                    await self._take()
+        except TimeoutError:
+            return
 
     async def _refuse(self, error: AetheriumError, status: int) -> Message:
         self._refused = True
-        if self.started:
+        if self._started:
             await cut(self._scope, self._receive)
-            return {"type": "http.disconnect"}
-        answer = problems.problem_response({**problems.document(error), "status": status})
-        answer.headers["connection"] = "close"
-        await answer(self._scope, self._receive, self._send)
+        else:
+            answer = problems.problem_response({**problems.document(error), "status": status})
+            await answer(self._scope, self._receive, self._answer)
         return {"type": "http.disconnect"}
-
-
-def _has_body(scope: Scope) -> bool:
-    return bool(header(scope, b"transfer-encoding")) or header(scope, b"content-length") not in ("", "0")
 
 
 def _too_large(limit: int) -> LimitExceeded:
