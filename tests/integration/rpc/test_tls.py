@@ -28,7 +28,7 @@ from tests.integration.rpc.conftest import TOKEN
 __all__ = ["authority"]
 
 # So long a refused connection is tried again before it is told.
-_PATIENCE_S = 0.2
+_PATIENCE_S = 0.5
 
 
 @asynccontextmanager

@@ -36,7 +36,7 @@ if TYPE_CHECKING:  # the stubs know it, the generated code does not
     from aetherium.protocol.generated.worker_pb2_grpc import WorkerServiceAsyncStub
 
 IDLE_S = 300.0
-_EXPLAIN_S = 1.0
+_EXPLAIN_S = 2.0
 # What gRPC says when the handshake failed: on this side, or (only that it is closed) on the other one.
 _CLOSED = "Socket closed"
 _REFUSALS = ("handshake failed", "Verification", _CLOSED)
