@@ -46,6 +46,7 @@ from aetherium.objects.s3 import S3Access
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.redis import open_redis_queue
 from aetherium.rates.limiter import open_redis_limiter
+from aetherium.rpc.tls import mutual_identity
 from aetherium.services.audit.service import AuditService
 from aetherium.services.cluster_vms import VMMaker
 from aetherium.services.doctor import Doctor
@@ -156,12 +157,12 @@ async def open_worker(settings: Settings, adapters: Parts | None = None) -> Asyn
     bound = ""
     shared = Shared(objects, lambda: bound)
     files = LocalJobFiles(settings.data_dir / "jobs")
-    listen = settings.worker_listen or _socket(settings)
-    async with _links(settings, me) as links, Channels(token) as channels:
+    listen, identity = settings.worker_listen or _socket(settings), mutual_identity(settings)
+    async with _links(settings, me) as links, Channels(token, identity) as channels:
         used, image_parts = _share_images(adapters or parts(settings), objects, links.store, channels, me)
         async with (
             open_host(settings, used, links, background=True, shared=shared) as platform,
-            serve_worker(platform, files, listen, token, image_parts=image_parts) as address,
+            serve_worker(platform, files, listen, token, identity, image_parts=image_parts) as address,
         ):
             bound = settings.worker_advertise or address
             await platform.work.begin()
@@ -213,7 +214,7 @@ async def open_cluster_platform(settings: Settings) -> AsyncIterator[ClusterPlat
     token = _needed(settings, "cluster_token", "gateways and workers know one another by it")
     objects = _objects(settings)
     used = parts(settings)
-    async with _links(settings, None) as links, Channels(token) as channels:
+    async with _links(settings, None) as links, Channels(token, mutual_identity(settings)) as channels:
         store = links.store
         maker = VMMaker(store, links.tasks)
         uses = SecretUses(links.secrets, links.audit.auditor, _tags_of(store))

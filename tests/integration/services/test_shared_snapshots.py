@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -24,20 +25,24 @@ from aetherium.domain.ids import SNAPSHOT, new_id
 from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import VM, Resources, VMSpec
 from aetherium.drivers.fake import FakeDriver
+from aetherium.gateway.remote.channels import Channels
 from aetherium.images.builder import DiskImageBuilder
 from aetherium.interfaces.clock import SystemClock
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.objects.opening import open_objects
+from aetherium.rpc.authority import Kind
 from aetherium.services.cluster_vms import TaskFailed
 from aetherium.services.snapshot_files import key_of, sweep_snapshots
 from aetherium.settings import Settings
+from tests.fixtures.certificates import Authority, authority
 from tests.fixtures.platform import ForkableDriver, data_dir, fake_platform, tiny_images
+from tests.fixtures.ports import HOST
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.s3 import SECRET, Bucket, s3_bucket, s3_endpoint
 from tests.fixtures.waiting import eventually
 
-__all__ = ["data_dir", "s3_bucket", "s3_endpoint"]
+__all__ = ["authority", "data_dir", "s3_bucket", "s3_endpoint"]
 
 SMALL = VMSpec(name="box", resources=Resources(1, 128, 16))
 MACHINE = "QEMU 9.9, tcg, Some Processor"
@@ -78,7 +83,7 @@ class SmallCluster:
     gateway: ClusterPlatform
     stack: AsyncExitStack
 
-    async def worker(self, machine: str = MACHINE) -> Host:
+    async def worker(self, machine: str = MACHINE, **settings: Any) -> Host:
         """Another worker, on such a machine."""
         place = self.settings.data_dir / f"worker-{secrets.token_hex(2)}"
         images = await tiny_images(place / "images")
@@ -89,7 +94,7 @@ class SmallCluster:
             connector=Connector(),
             clock=SystemClock(),
         )
-        changed = {"data_dir": place, "worker_name": place.name}
+        changed = {"data_dir": place, "worker_name": place.name, **settings}
         running = await self.stack.enter_async_context(AsyncExitStack())
         opened = open_worker(self.settings.model_copy(update=changed), adapters)
         return Host(await running.enter_async_context(opened), place, running)
@@ -279,3 +284,31 @@ async def test_without_a_cluster_they_are_directories(data_dir: Path) -> None:
             await platform.vms.delete(each.id)
         await platform.snapshots.delete(made.id)
         assert list((data_dir / "snapshots").iterdir()) == []
+
+
+async def test_over_tls(cluster: SmallCluster, authority: Authority) -> None:
+    """A restore by a gateway and a worker that have certificates; one that has none gets nowhere."""
+
+    def shown(name: str, kind: Kind) -> dict[str, Any]:
+        authority.identity(name, kind)
+        files = {"tls_cert": f"{name}.crt", "tls_key": f"{name}.key", "tls_ca": "ca.crt"}
+        return {setting: authority.directory / file for setting, file in files.items()}
+
+    place = {"data_dir": cluster.settings.data_dir / "secure", **shown("gateway", Kind.GATEWAY)}
+    secure = replace(
+        cluster,
+        gateway=await cluster.stack.enter_async_context(
+            open_cluster_platform(cluster.settings.model_copy(update=place))
+        ),
+    )
+    listen = f"{HOST}:0"
+    first = await secure.worker(worker_listen=listen, **shown("first", Kind.WORKER))
+    second = await secure.worker(worker_listen=listen, **shown("second", Kind.WORKER))
+    made = await secure.snapshot(first)
+    await first.stop()
+    assert (await secure.restored(made)).worker_id == second.id
+    address = (await secure.gateway.workers.get(second.id)).worker.info.address
+    token = cluster.settings.cluster_token
+    assert token is not None
+    async with Channels(token.get_secret_value()) as channels, channels.use(address) as link:
+        assert not await link.ready(0.5)
