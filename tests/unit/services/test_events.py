@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
 
 import pytest
 
 from aetherium.domain.events import Event
 from aetherium.services import events as module
+from aetherium.services.events import EventService
 from tests.contract.store.events import an_event
+from tests.fixtures.waiting import eventually
 from tests.unit.services.conftest import Services
 
 
@@ -50,6 +54,31 @@ async def test_a_lost_hint_costs_a_look(services: Services, monkeypatch: pytest.
         monkeypatch.setattr(type(services.bus), "publish", _lost)
         await emit(services, "vm.running")
         assert await following == [1]
+
+
+async def test_many_who_wait_look_together(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LOOK_S", 0.1)
+    looks, last = 0, services.store.events.last
+
+    async def counted() -> int:
+        nonlocal looks
+        looks += 1
+        return await last()
+
+    async def looked() -> bool:
+        return looks > 2
+
+    monkeypatch.setattr(services.store.events, "last", counted)
+    log = EventService(services.store, services.bus)
+    begun = time.monotonic()
+    async with AsyncExitStack() as stack:
+        events = [await stack.enter_async_context(log.of_project("default").follow()) for _ in range(50)]
+        followers = [asyncio.ensure_future(take(each, 1)) for each in events]
+        await eventually(looked)
+        monkeypatch.setattr(type(services.bus), "publish", _lost)
+        await emit(services, "vm.running")
+        assert await asyncio.gather(*followers) == [[1]] * 50
+    assert looks <= (time.monotonic() - begun) / 0.05 + 1
 
 
 async def _lost(*_: object) -> None:
