@@ -81,6 +81,10 @@ class Unread:
             f"content-length: {len(body)}\r\n\r\n{body}".encode()
         )
 
+    def send(self, data: bytes) -> None:
+        """Send bytes."""
+        self._socket.sendall(data)
+
     async def closed(self) -> None:
         """Wait until the other side has closed the connection, though there is something to read."""
         poll = select.poll()
