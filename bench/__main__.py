@@ -14,6 +14,8 @@ from rich.console import Console
 from aetherium.domain.errors import AetheriumError
 from bench.against_docker import against_docker
 from bench.boots import boots
+from bench.gateway.commands import commands
+from bench.gateway.requests import requests
 from bench.machine import Machine, machine
 from bench.report import Measurement, save, show
 from bench.streams import slow_reader, streams
@@ -34,6 +36,7 @@ def vm_suites(*, quick: bool) -> dict[str, Suite[Machine]]:
         "docker": lambda where: against_docker(where, repeat),
         "streams": lambda where: streams(where, (64 if quick else 1024) << 20),
         "stdout": slow_reader,
+        "exec": lambda where: commands(where, repeat),
     }
 
 
@@ -49,9 +52,16 @@ def task_suites(*, quick: bool) -> dict[str, Suite[Services]]:
     }
 
 
+def gateway_suites(*, quick: bool) -> dict[str, Suite[None]]:
+    """By name, as above."""
+    count, repeat = (1000, 2) if quick else (10_000, 5)
+    return {"requests": lambda _: requests(count, repeat)}
+
+
 async def measure(chosen: list[str], *, quick: bool, console: Console) -> list[Measurement]:
     """Run suites one after the other; progress goes to `console`."""
     vms, tasks = vm_suites(quick=quick), task_suites(quick=quick)
+    gateways = gateway_suites(quick=quick)
     found: list[Measurement] = []
     if any(name in vms for name in chosen):
         async with machine() as where:
@@ -60,7 +70,7 @@ async def measure(chosen: list[str], *, quick: bool, console: Console) -> list[M
     if any(name in tasks for name in chosen):
         async with services() as servers:
             found += await _run(tasks, chosen, servers, console)
-    return found
+    return found + await _run(gateways, chosen, None, console)
 
 
 async def _run(
@@ -80,7 +90,7 @@ async def _run(
 def main() -> int:
     """Returns 0 when every limit is kept, 1 otherwise."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    names = [*vm_suites(quick=True), *task_suites(quick=True)]
+    names = [*vm_suites(quick=True), *task_suites(quick=True), *gateway_suites(quick=True)]
     parser.add_argument("--only", nargs="+", choices=names, metavar="NAME", help="these suites")
     parser.add_argument("--quick", action="store_true", help="few samples: the figures mean little")
     parser.add_argument("--json", type=Path, default=Path("out/bench.json"), metavar="FILE")

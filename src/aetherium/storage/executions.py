@@ -31,6 +31,7 @@ class SqlExecutions:
         self._database = database
         self._seen = seen_of_vms(executions, scope)
         self._vm_seen = seen(vms, scope)
+        self._one = sa.select(executions).where(executions.c.id == sa.bindparam("execution"), self._seen)
 
     async def save(self, records: Sequence[Execution]) -> None:
         wanted = {record.vm_id for record in records}
@@ -52,10 +53,8 @@ class SqlExecutions:
             await self._database.write(work)
 
     async def get(self, execution_id: str) -> Execution:
-        query = sa.select(executions).where(executions.c.id == execution_id, self._seen)
-
         async def work(connection: AsyncConnection) -> Execution:
-            row = (await connection.execute(query)).mappings().first()
+            row = (await connection.execute(self._one, {"execution": execution_id})).mappings().first()
             if row is None:
                 raise NotFound("execution", execution_id)
             return _execution(row)

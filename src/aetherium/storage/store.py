@@ -36,6 +36,9 @@ from aetherium.storage.workers import SqlWorkers
 
 T = TypeVar("T")
 
+# Of so many projects the view is kept: making one takes as long as reading a row.
+_MOST_VIEWS = 1000
+
 
 class SqlStore:
     """See interfaces/store.py.
@@ -49,6 +52,7 @@ class SqlStore:
         self._database = database
         self._clock = clock
         self._scope = scope
+        self._views: dict[str, SqlStore] = {}
         self.vms = SqlVMs(database, clock, scope)
         self.executions = SqlExecutions(database, scope)
         self.snapshots = SqlSnapshots(database, scope)
@@ -76,7 +80,13 @@ class SqlStore:
         return await self._database.write(unit)
 
     def of_project(self, project_id: str) -> SqlStore:
-        return SqlStore(self._database, self._clock, scope=replace(self._scope, project_id=project_id))
+        found = self._views.get(project_id)
+        if found is None:
+            if len(self._views) >= _MOST_VIEWS:
+                self._views.clear()
+            scope = replace(self._scope, project_id=project_id)
+            found = self._views[project_id] = SqlStore(self._database, self._clock, scope=scope)
+        return found
 
     async def now(self) -> datetime:
         return await self._database.read(lambda c: now(c, self._database))

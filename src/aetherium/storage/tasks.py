@@ -33,6 +33,9 @@ from aetherium.storage.taskrows import COLUMNS, states, to_task
 
 T = TypeVar("T")
 
+# Made once: SQLAlchemy takes longer to recognise a statement than SQLite to carry it out.
+_ONE = sa.select(*COLUMNS).where(tasks.c.id == sa.bindparam("task"))
+
 
 class SqlTasks:
     """See interfaces/store.py."""
@@ -267,8 +270,7 @@ class SqlTasks:
 
 
 async def _get(connection: AsyncConnection, task_id: str) -> Task:
-    query = sa.select(*COLUMNS).where(tasks.c.id == task_id)
-    row = (await connection.execute(query)).mappings().first()
+    row = (await connection.execute(_ONE, {"task": task_id})).mappings().first()
     if row is None:
         raise NotFound("task", task_id)
     return to_task(row)

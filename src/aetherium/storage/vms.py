@@ -34,6 +34,10 @@ class SqlVMs:
         self._clock = clock
         self._scope = scope
         self._seen = seen(vms, scope)
+        # Made once: SQLAlchemy takes longer to recognise a statement than SQLite to carry it out.
+        ref: sa.BindParameter[str] = sa.bindparam("ref")
+        self._exact = sa.select(vms).where(sa.or_(vms.c.id == ref, vms.c.name == ref), self._seen)
+        self._one = sa.select(vms).where(vms.c.id == ref, self._seen)
 
     async def add(self, vm: VM) -> None:
         row = stamped(_values(vm), self._scope)
@@ -44,11 +48,10 @@ class SqlVMs:
 
     async def find(self, ref: str) -> VM:
         living_first = (vms.c.state.in_(_ENDED), vms.c.created_at.desc())
-        exact = sa.select(vms).where(sa.or_(vms.c.id == ref, vms.c.name == ref), self._seen)
 
         async def work(connection: AsyncConnection) -> VM:
             # One query where one does: this is done for every command that is run.
-            rows = (await connection.execute(exact)).mappings().all()
+            rows = (await connection.execute(self._exact, {"ref": ref})).mappings().all()
             if len(rows) == 1:
                 return _vm(rows[0])
             vm_id = await find_id(
@@ -154,10 +157,9 @@ class SqlVMs:
         return (await self._database.write(lambda c: c.execute(change))).rowcount > 0
 
     async def _get(self, connection: AsyncConnection, vm_id: str, *, lock: bool = False) -> VM:
-        query = sa.select(vms).where(vms.c.id == vm_id, self._seen)
-        if lock:
-            query = query.with_for_update()  # SQLite has the lock already and ignores this
-        row = (await connection.execute(query)).mappings().first()
+        # SQLite has the lock already and ignores what asks for it.
+        query = self._one.with_for_update() if lock else self._one
+        row = (await connection.execute(query, {"ref": vm_id})).mappings().first()
         if row is None:
             raise NotFound("VM", vm_id)
         return _vm(row)
