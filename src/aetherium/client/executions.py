@@ -49,7 +49,8 @@ class Executions:
 
     async def run(self, vm: str, spec: ExecutionSpec) -> tuple[Execution, bytes, bytes]:
         """Run a command to its end: the execution, stdout, stderr."""
-        answer = await self._http.call("POST", f"/v1/vms/{quoted(vm)}/executions", body=values.dump(spec))
+        path, key = f"/v1/vms/{quoted(vm)}/executions", values.new_key()
+        answer = await self._http.call("POST", path, body=values.dump(spec), key=key)
         return (
             values.load(Execution, answer["execution"]),
             values.load_bytes(answer["stdout"]),
@@ -65,6 +66,7 @@ class Executions:
                 f"/v1/vms/{quoted(vm)}/executions",
                 params={"mode": "background"},
                 body=values.dump(spec),
+                key=values.new_key(),
             ),
         )
 
@@ -77,7 +79,7 @@ class Executions:
         @asynccontextmanager
         async def begin() -> AsyncIterator[Lines]:
             async with self._http.lines(
-                "POST", path, params={"mode": "stream"}, body=values.dump(spec)
+                "POST", path, params={"mode": "stream"}, body=values.dump(spec), key=values.new_key()
             ) as lines:
                 begun.append(values.load(Execution, (await anext(lines))["execution"]))
                 yield lines

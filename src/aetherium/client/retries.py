@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import httpx2
 
-from aetherium.domain.errors import AetheriumError, RateLimited
+from aetherium.domain.errors import AetheriumError, InProgress, RateLimited
 
 _SAFE = ("GET", "HEAD", "PUT", "DELETE")
 _NEVER_SENT = (httpx2.ConnectError, httpx2.ConnectTimeout, httpx2.PoolTimeout)
@@ -72,7 +72,10 @@ class Tries:
 
     def _wait_s(self, error: AetheriumError) -> float | None:
         policy = self._policy
-        if policy is None or self._failed >= policy.attempts:
+        if policy is None:
+            return None
+        # What an earlier try has begun is waited for as long as there is time.
+        if self._failed >= policy.attempts and not isinstance(error, InProgress):
             return None
         if not (_never_taken(error) or (self._safe and error.retryable)):
             return None

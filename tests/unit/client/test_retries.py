@@ -98,6 +98,12 @@ async def test_tries_and_time_are_bounded(transport: Transport, socket: Path, tm
         await transport.call("GET", "/v1/thing")
 
 
+async def test_what_an_earlier_try_has_begun_is_waited_for(transport: Transport, socket: Path) -> None:
+    begun = [problem(409, "idempotency_in_progress")] * (QUICK.attempts + 1)
+    async with scripted(socket, [CUT, *begun, OK]):
+        assert await transport.call("POST", "/v1/things", key="k") == {"done": True}
+
+
 async def test_a_body_that_is_read_once_is_sent_once(transport: Transport, socket: Path) -> None:
     async def pieces() -> AsyncIterator[bytes]:
         yield b"some"
