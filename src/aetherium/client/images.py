@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import quote
 
 from aetherium.client import values
+from aetherium.client.paging import collect
 from aetherium.client.transport import Transport
 from aetherium.domain.errors import ChannelClosed
 from aetherium.domain.images import Image, ImageProgress, ImageRecipe
@@ -44,7 +45,7 @@ class Images:
 
     async def list(self) -> Sequence[Image]:
         """All images, newest first."""
-        return values.load_all(Image, (await self._http.call("GET", "/v1/images"))["items"])
+        return await collect(self._http, "/v1/images", Image)
 
     async def get(self, ref: str) -> Image:
         """One image, with its provenance."""

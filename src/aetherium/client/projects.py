@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aetherium.client import values
+from aetherium.client.paging import collect
 from aetherium.client.transport import Transport, quoted
 from aetherium.domain.projects import Project, Quota
 
@@ -17,7 +18,7 @@ class Projects:
 
     async def list(self) -> Sequence[Project]:
         """All, by name."""
-        return values.load_all(Project, (await self._http.call("GET", "/v1/projects"))["items"])
+        return await collect(self._http, "/v1/projects", Project)
 
     async def create(self, name: str, *, quota: Quota | None = None) -> Project:
         """A project."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aetherium.client import values
+from aetherium.client.paging import collect
 from aetherium.client.transport import Transport, quoted
 from aetherium.domain.workers import WorkerStatus
 
@@ -17,7 +18,7 @@ class Workers:
 
     async def list(self) -> Sequence[WorkerStatus]:
         """All, by name, with what is in use of them."""
-        return values.load_all(WorkerStatus, (await self._http.call("GET", "/v1/workers"))["items"])
+        return await collect(self._http, "/v1/workers", WorkerStatus)
 
     async def get(self, ref: str) -> WorkerStatus:
         """One worker."""

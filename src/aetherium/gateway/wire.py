@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import dataclasses
 import typing
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from types import UnionType
 from typing import Any
@@ -54,17 +54,6 @@ def encode(value: Any) -> bytes:
 def reply(value: Any, status: int = 200) -> Response:
     """A domain value as the whole answer."""
     return Response(dump_json(value), status_code=status, media_type="application/json")
-
-
-def page(items: Sequence[Any], *, limit: int, cursor: str | None) -> Response:
-    """One page of `items`, which are newest first and have sortable ids, after the id `cursor`."""
-    rest = [item for item in items if cursor is None or item.id < cursor]
-    shown, more = rest[:limit], len(rest) > limit
-    body = b'{"items":[%s],"next_cursor":%s}' % (
-        b",".join(dump_json(item) for item in shown),
-        b'"%s"' % shown[-1].id.encode() if more else b"null",
-    )
-    return Response(body, media_type="application/json")
 
 
 def encode_bytes(data: bytes) -> dict[str, str]:

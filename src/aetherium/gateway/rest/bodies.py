@@ -19,7 +19,6 @@ from aetherium.domain.vms import VMSpec
 from aetherium.gateway.wire import refusing_unknown_keys
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items per page.")]
-Cursor = Annotated[str | None, Query(description="`next_cursor` of the page before.")]
 Wait = Annotated[bool, Query(description="Answer at its end.")]
 Key = Annotated[
     str,

@@ -9,6 +9,7 @@ from aetherium.domain.errors import NotFound
 from aetherium.domain.tasks import Task, TaskState
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
+from aetherium.gateway.lists import ByTime, Labels
 from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import Where, choice
@@ -17,13 +18,14 @@ router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
 
 
 @router.get("", response_model=answers.Page[Task])
-async def index(
-    platform: PlatformDep, where: Where, limit: bodies.Limit = 100, cursor: bodies.Cursor = None
-) -> Response:
+async def index(platform: PlatformDep, where: Where, listing: ByTime, labels: Labels) -> Response:
     """Dead tasks, newest first."""
     where["states"] = {TaskState.DEAD}
-    found = await platform.tasks.list(limit=limit + 1, before=cursor or "", **where)
-    return wire.page(found, limit=limit, cursor=cursor)
+    listing.narrow(where, labels)
+    found = await platform.tasks.list(
+        limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
+    )
+    return listing.fetched(found)
 
 
 @router.post("/requeue", response_model=answers.Changed)

@@ -10,12 +10,13 @@ from typing import Annotated, Any
 from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from aetherium.domain.executions import Execution, ExecutionSpec
+from aetherium.domain.executions import Execution, ExecutionSpec, ExecutionState
 from aetherium.domain.guest import OutputChunk, OutputStream
 from aetherium.gateway import wire
 from aetherium.gateway.describing import GUEST, ONCE, errors, followed
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.idempotency import Once, OnceDep
+from aetherium.gateway.lists import ByTime, Facts
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import awaited
@@ -120,10 +121,16 @@ def _chunk_json(chunk: OutputChunk) -> dict[str, Any]:
 
 @router.get("/vms/{ref}/executions", response_model=answers.Page[Execution])
 async def index(
-    ref: str, platform: PlatformDep, limit: bodies.Limit = 100, cursor: bodies.Cursor = None
+    ref: str,
+    platform: PlatformDep,
+    listing: ByTime,
+    state: Annotated[
+        list[ExecutionState] | None, Query(description="Only executions in these states.")
+    ] = None,
 ) -> Response:
     """The executions of a VM, newest first."""
-    return wire.page(await platform.executions.list(ref), limit=limit, cursor=cursor)
+    found = [one for one in await platform.executions.list(ref) if not state or one.state in state]
+    return listing.page(found, lambda one: Facts(one.id, one.created_at))
 
 
 @router.get("/executions/{execution_id}", response_model=Execution, responses=errors(*GUEST))

@@ -16,10 +16,12 @@ from aetherium.gateway import wire
 from aetherium.gateway.describing import errors, followed, octets
 from aetherium.gateway.digests import show
 from aetherium.gateway.following import FollowDep, Message
+from aetherium.gateway.lists import ByTime, Labels, Name
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.ranges import Content, answer
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import Drain, StreamResponse, awaited, primed
+from aetherium.interfaces.store import JobFilter
 from aetherium.services.job_journal import FINISHED
 
 router = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -51,13 +53,18 @@ async def submit(body: bodies.JobBody, platform: PlatformDep, idempotency_key: b
 @router.get("", response_model=answers.Page[Job])
 async def index(
     platform: PlatformDep,
+    listing: ByTime,
+    labels: Labels,
+    name: Name = "",
     state: Annotated[list[JobState] | None, Query(description="Only jobs in these states.")] = None,
-    limit: bodies.Limit = 100,
-    cursor: bodies.Cursor = None,
 ) -> Response:
     """Jobs, newest first."""
-    found = await platform.jobs.list(states=state or (), limit=limit + 1, before=cursor or "")
-    return wire.page(found, limit=limit, cursor=cursor)
+    where = JobFilter(states=state or (), name=name)
+    listing.narrow(where, labels)
+    found = await platform.jobs.list(
+        limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
+    )
+    return listing.fetched(found)
 
 
 @router.get("/{ref}", response_model=Job)

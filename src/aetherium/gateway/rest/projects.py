@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from aetherium.domain.projects import Project
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors
 from aetherium.gateway.idempotency import OnceDep
+from aetherium.gateway.lists import BySort, Facts, Name, Sort
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 
@@ -16,9 +17,14 @@ router = APIRouter(prefix="/projects", tags=["projects"])
 
 
 @router.get("", response_model=answers.Page[Project])
-async def index(platform: PlatformDep) -> Response:
+async def index(platform: PlatformDep, listing: BySort, name: Name = "") -> Response:
     """All projects, by name."""
-    return JSONResponse({"items": wire.dump(list(await platform.projects.list())), "next_cursor": None})
+    return listing.page(
+        await platform.projects.list(),
+        lambda one: Facts(one.id, one.created_at, one.name),
+        name=name,
+        default=Sort.NAME,
+    )
 
 
 @router.post("", status_code=201, response_model=Project, responses=errors(*ONCE, "already_exists"))

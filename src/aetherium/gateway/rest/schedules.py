@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
+from typing import Annotated
+
+from fastapi import APIRouter, Query
+from starlette.responses import Response
 
 from aetherium.domain.schedules import Schedule
 from aetherium.domain.tasks import Task
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors
 from aetherium.gateway.idempotency import OnceDep
+from aetherium.gateway.lists import BySort, Facts, Name, Sort
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 
@@ -23,9 +26,17 @@ async def create(body: bodies.ScheduleBody, platform: PlatformDep, once: OnceDep
 
 
 @router.get("", response_model=answers.Page[Schedule])
-async def index(platform: PlatformDep) -> Response:
+async def index(
+    platform: PlatformDep,
+    listing: BySort,
+    name: Name = "",
+    paused: Annotated[bool | None, Query(description="Only those that are paused, or are not.")] = None,
+) -> Response:
     """All schedules, by name."""
-    return JSONResponse({"items": wire.dump(list(await platform.schedules.list())), "next_cursor": None})
+    found = [one for one in await platform.schedules.list() if paused in (None, one.paused)]
+    return listing.page(
+        found, lambda one: Facts(one.id, one.created_at, one.name), name=name, default=Sort.NAME
+    )
 
 
 @router.get("/{ref}", response_model=Schedule)

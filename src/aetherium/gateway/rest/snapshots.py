@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from starlette.responses import Response
 
-from aetherium.domain.snapshots import Snapshot
+from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors
 from aetherium.gateway.idempotency import OnceDep
+from aetherium.gateway.lists import BySort, Facts, Labels, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 
@@ -30,9 +33,20 @@ async def create(
 
 
 @router.get("/snapshots", response_model=answers.Page[Snapshot])
-async def index(platform: PlatformDep, limit: bodies.Limit = 100, cursor: bodies.Cursor = None) -> Response:
+async def index(
+    platform: PlatformDep,
+    listing: BySort,
+    labels: Labels,
+    name: Name = "",
+    state: Annotated[list[SnapshotState] | None, Query(description="Only snapshots in these states.")] = None,
+) -> Response:
     """Snapshots, newest first."""
-    return wire.page(await platform.snapshots.list(), limit=limit, cursor=cursor)
+    found = [one for one in await platform.snapshots.list() if not state or one.state in state]
+    return listing.page(found, _facts, name=name, labels=labels)
+
+
+def _facts(snapshot: Snapshot) -> Facts:
+    return Facts(snapshot.id, snapshot.created_at, snapshot.name or "", snapshot.labels)
 
 
 @router.get("/snapshots/{ref}", response_model=Snapshot)

@@ -13,6 +13,7 @@ from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Attempt, Priority, Task
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
+from aetherium.gateway.lists import ByTime, Labels
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import States, Where, choice
@@ -44,18 +45,21 @@ async def submit_many(body: bodies.TaskBatchBody, platform: PlatformDep, key: bo
 async def index(
     platform: PlatformDep,
     where: Where,
+    listing: ByTime,
+    labels: Labels,
     state: States = None,
     priority: Annotated[Priority | None, Query(description="Only tasks of this priority.")] = None,
-    limit: bodies.Limit = 100,
-    cursor: bodies.Cursor = None,
 ) -> Response:
     """Tasks, newest first."""
     if state:
         where["states"] = set(state)
     if priority is not None:
         where["priority"] = priority
-    found = await platform.tasks.list(limit=limit + 1, before=cursor or "", **where)
-    return wire.page(found, limit=limit, cursor=cursor)
+    listing.narrow(where, labels)
+    found = await platform.tasks.list(
+        limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
+    )
+    return listing.fetched(found)
 
 
 @router.get("/types", response_model=list[TaskTypeInfo])

@@ -9,11 +9,11 @@ from fastapi import APIRouter, Header, Query
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.checks import Check
-from aetherium.domain.errors import InvalidInput
 from aetherium.domain.vms import VM, VMMetrics, VMState
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors, lines, octets
 from aetherium.gateway.idempotency import OnceDep
+from aetherium.gateway.lists import BySort, Facts, Labels, Name
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
@@ -58,24 +58,18 @@ async def create(
 @router.get("", response_model=answers.Page[VM])
 async def index(
     platform: PlatformDep,
+    listing: BySort,
+    labels: Labels,
+    name: Name = "",
     state: Annotated[list[VMState] | None, Query(description="Only VMs in these states.")] = None,
-    label: Annotated[list[str] | None, Query(description="Only VMs with these labels, `key=value`.")] = None,
-    limit: bodies.Limit = 100,
-    cursor: bodies.Cursor = None,
 ) -> Response:
     """VMs, newest first."""
-    found = await platform.vms.list(states=state or (), labels=_labels(label or []))
-    return wire.page(found, limit=limit, cursor=cursor)
+    found = await platform.vms.list(states=state or (), labels=labels)
+    return listing.page(found, _facts, name=name)
 
 
-def _labels(given: list[str]) -> dict[str, str]:
-    labels = {}
-    for item in given:
-        key, equals, value = item.partition("=")
-        if not equals or not key:
-            raise InvalidInput(f"The label {item!r} has no value.", hint="Write key=value.", field="label")
-        labels[key] = value
-    return labels
+def _facts(vm: VM) -> Facts:
+    return Facts(vm.id, vm.created_at, vm.spec.name or "", vm.spec.labels)
 
 
 @router.get("/{ref}", response_model=VM)

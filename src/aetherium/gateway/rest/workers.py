@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
-from starlette.responses import JSONResponse, Response
+from typing import Annotated
 
-from aetherium.domain.workers import WorkerStatus
+from fastapi import APIRouter, Query
+from starlette.responses import Response
+
+from aetherium.domain.workers import WorkerState, WorkerStatus
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
+from aetherium.gateway.lists import BySort, Facts, Labels, Name, Sort
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
 
@@ -15,9 +18,21 @@ router = APIRouter(prefix="/workers", tags=["workers"])
 
 
 @router.get("", response_model=answers.Page[WorkerStatus])
-async def index(platform: PlatformDep) -> Response:
+async def index(
+    platform: PlatformDep,
+    listing: BySort,
+    labels: Labels,
+    name: Name = "",
+    state: Annotated[list[WorkerState] | None, Query(description="Only workers in these states.")] = None,
+) -> Response:
     """All workers, by name, with what is in use of them."""
-    return JSONResponse({"items": wire.dump(list(await platform.workers.list())), "next_cursor": None})
+    found = [one for one in await platform.workers.list() if not state or one.worker.state in state]
+    return listing.page(found, _facts, name=name, labels=labels, default=Sort.NAME)
+
+
+def _facts(status: WorkerStatus) -> Facts:
+    info = status.worker.info
+    return Facts(info.id, status.worker.registered_at, info.name, info.labels)
 
 
 @router.get("/{ref}", response_model=WorkerStatus)
