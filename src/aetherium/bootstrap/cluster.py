@@ -15,7 +15,7 @@ from aetherium.bootstrap.callers import callers
 from aetherium.bootstrap.parts import Parts, parts, private_directory
 from aetherium.bootstrap.platform import Platform, Shared, open_host
 from aetherium.bootstrap.secrets import open_secrets, sealer
-from aetherium.bootstrap.serving import Opened
+from aetherium.bootstrap.serving import Opened, grpc
 from aetherium.bootstrap.working import Links, make_orchestrator, worker_id
 from aetherium.bus.redis import open_redis_bus
 from aetherium.domain.errors import InvalidInput, Unavailable
@@ -338,5 +338,6 @@ async def open_cluster_gateway(settings: Settings) -> AsyncIterator[Opened]:
             open_cluster_platform(settings) as platform,
             beside(platform.keys.run(), "keys"),
             serve_platform(platform, socket, grace_s=5.0, tcp=listener),
+            grpc(platform),
         ):
             yield Opened(socket, "" if listener is None else listener.url)

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from aetherium.bootstrap.parts import Parts
 from aetherium.bootstrap.platform import Platform, open_platform
 from aetherium.domain.identity import Role
 from aetherium.settings import Settings
+
+if TYPE_CHECKING:
+    from aetherium.gateway.access import Services
 
 DEFAULT_LISTEN = "127.0.0.1:7777"
 
@@ -51,6 +55,7 @@ async def open_gateway(
         async with (
             open_platform(settings, background=background, adapters=adapters) as platform,
             serve_platform(platform, socket, grace_s=5.0 if background else 1.0, tcp=listener),
+            grpc(platform) if background else nullcontext(),
         ):
             if listener is None:
                 yield Opened(socket)
@@ -64,3 +69,16 @@ async def _first_key(platform: Platform) -> str:
         return ""
     made = await platform.keys.create("first", project_id=None, role=Role.ADMIN, by="system")
     return made.secret
+
+
+@asynccontextmanager
+async def grpc(services: Services) -> AsyncIterator[None]:
+    """Serve gRPC during the block, if the settings say where."""
+    if not services.settings.grpc_listen:
+        yield
+        return
+    # Late: it takes a quarter of a second to load.
+    from aetherium.gateway.grpc.server import serve_configured
+
+    async with serve_configured(services):
+        yield
