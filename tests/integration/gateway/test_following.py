@@ -9,7 +9,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-import uvicorn
 from websockets.asyncio.client import unix_connect
 
 from aetherium.client.aio import AsyncClient
@@ -18,7 +17,6 @@ from aetherium.domain.jobs import JobSpec, JobStep
 from aetherium.domain.tasks import TaskSpec
 from aetherium.domain.vms import VM, VMSpec
 from aetherium.gateway import streams
-from aetherium.gateway.connections import CuttableHTTP, CuttableWebSocket
 from aetherium.gateway.server import serve_platform
 from tests.fixtures.platform import fake_platform
 from tests.integration.gateway.conftest import Gateway
@@ -143,14 +141,8 @@ async def test_an_error_behind_the_first_event_is_an_event(gateway: Gateway, cli
 
 
 @pytest.fixture
-async def cuttable(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Where a gateway is going to listen whose connections can be cut."""
-    make = uvicorn.Config
-
-    def config(app: object, **options: object) -> uvicorn.Config:
-        return make(app, **{**options, "http": CuttableHTTP, "ws": CuttableWebSocket})  # type: ignore[arg-type] # as given
-
-    monkeypatch.setattr(uvicorn, "Config", config)
+def impatient(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where a gateway is going to listen that does not wait long for who does not read."""
     monkeypatch.setattr(streams, "SEND_S", 0.2)
     return data_dir / "run" / "s"
 
@@ -163,19 +155,19 @@ async def cuttable(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     ],
 )
 async def test_who_does_not_read_is_cut_off(
-    cuttable: Path, data_dir: Path, method: str, path: str, body: str
+    impatient: Path, data_dir: Path, method: str, path: str, body: str
 ) -> None:
     big = data_dir / "big"
     big.write_bytes(bytes(8 << 20))
-    async with _box(cuttable, data_dir):
-        with Unread(cuttable) as connection:
+    async with _box(impatient, data_dir):
+        with Unread(impatient) as connection:
             connection.request(method, path.format(big=big), body)
             await connection.closed()
 
 
-async def test_a_terminal_that_nobody_reads_is_hung_up(cuttable: Path, data_dir: Path) -> None:
-    async with _box(cuttable, data_dir) as client:
-        async with unix_connect(str(cuttable), "ws://x/v1/vms/box/terminal", max_queue=1) as terminal:
+async def test_a_terminal_that_nobody_reads_is_hung_up(impatient: Path, data_dir: Path) -> None:
+    async with _box(impatient, data_dir) as client:
+        async with unix_connect(str(impatient), "ws://x/v1/vms/box/terminal", max_queue=1) as terminal:
             await terminal.send(json.dumps({"argv": ["yes"], "terminal": {"rows": 24, "columns": 80}}))
             await terminal.recv()
             (execution,) = await client.executions.list("box")
