@@ -8,6 +8,7 @@ import logging
 import os
 import shutil
 import stat
+import time
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Callable, Sequence
 from contextlib import ExitStack, aclosing
 from io import FileIO
@@ -17,7 +18,7 @@ from aetherium.domain.errors import InvalidInput, NotFound
 from aetherium.domain.ids import JOB, check_id
 from aetherium.domain.tasks import ENDED
 from aetherium.interfaces.finishing import finish
-from aetherium.interfaces.jobs import JobFile, JobFiles
+from aetherium.interfaces.jobs import SOURCE, JobFile, JobFiles
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.store import Store
 
@@ -26,6 +27,8 @@ log = logging.getLogger(__name__)
 _PIECE = 256 * 1024
 # Files that are sent at the same time: most are small, and wait for the store more than for their bytes.
 _AT_ONCE = 4
+# An upload is written without a pause, and then its job gets its row at once.
+_SUBMITTING_S = 600.0
 _STEP = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 
 
@@ -109,6 +112,18 @@ def _listed(directory: Path, prefix: str) -> list[JobFile]:
             if name.startswith(prefix) and stat.S_ISREG(facts.st_mode):
                 found.append(JobFile(name, facts.st_size))
     return sorted(found, key=lambda file: file.name)
+
+
+def being_submitted(directory: Path) -> bool:
+    """Whether a job may be about to get its row: all that it has is what was uploaded for it, a while ago at
+    most."""
+    try:
+        if {path.name for path in directory.iterdir()} - {SOURCE}:
+            return False
+        newest = max(path.stat().st_mtime for path in (directory, *directory.iterdir()))
+    except FileNotFoundError:
+        return False
+    return time.time() - newest < _SUBMITTING_S
 
 
 async def publish(objects: ObjectStore, directory: Path, job_id: str, prefix: str = "") -> None:

@@ -12,7 +12,8 @@ Rules:
    One that is paused in fact and not in its row: whoever paused it, for a snapshot maybe, was killed, and it
    goes on. The other way: the row is corrected.
 4. Anything on the host that no row knows: removed. Rows are always written first, and the host is looked at
-   before the rows, so a VM that is being created is never taken for one of these.
+   before the rows, so a VM that is being created is never taken for one of these. Only what was uploaded for
+   a job comes before its row, and has its time.
 5. Holds on images, temporary directories, locks and job directories that nobody needs: removed.
 
 Never is anything touched whose owner lives, or on which somebody works (its lock is held).
@@ -37,6 +38,7 @@ from aetherium.interfaces.drivers import Condition, VMDriver
 from aetherium.interfaces.pool import JOB_LABEL, TASK_LABEL
 from aetherium.services.connections import handle_of
 from aetherium.services.host import LIVE, Host, record_end, remove_vm
+from aetherium.services.job_files import being_submitted
 from aetherium.services.power import Power
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.warm import WarmSnapshots
@@ -219,7 +221,8 @@ class Reconciler:
         jobs = {job.id for job in await self._host.store.jobs.list()} if names["jobs"] else set()
         doomed = [data / "snapshots" / name for name in names["snapshots"] if _stem(name) not in snapshots]
         doomed += [data / "forks" / name for name in names["forks"] if not self._owners.living(_stem(name))]
-        doomed += [data / "jobs" / name for name in names["jobs"] if is_id(name, JOB) and name not in jobs]
+        rowless = [data / "jobs" / name for name in names["jobs"] if is_id(name, JOB) and name not in jobs]
+        doomed += [path for path in rowless if not await asyncio.to_thread(being_submitted, path)]
         for path in doomed:
             log.info("%s belongs to nothing: it is removed.", path)
             await asyncio.to_thread(shutil.rmtree, path, ignore_errors=True)

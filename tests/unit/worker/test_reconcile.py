@@ -153,18 +153,25 @@ async def test_files_of_nobody_are_removed_and_those_of_others_stay(data_dir: Pa
         vm = await platform.vms.create(VMSpec())
         snapshot = await platform.snapshots.create(vm.id)
         digest = vm.image_digest
-        job, key = new_id("job"), "0" * 32
+        job, given_up, submitted, key = new_id("job"), new_id("job"), new_id("job"), "0" * 32
         doomed = [
             f"snapshots/{new_id('snap')}/memory",
             f"forks/{DEAD}.{vm.id}/memory",
             f"jobs/{job}/events.ndjson",
+            f"jobs/{given_up}/source.tar",
             f"warm/{key}.{DEAD}.tmp/memory",
             f"warm/{key}.lock",
             f"locks/{vm.id}.lock",
             f"owners/{DEAD}",
         ]
-        kept = ["jobs/notes/mine", f"forks/{platform.host.owner}.{vm.id}/memory"]
+        kept = [
+            "jobs/notes/mine",
+            f"jobs/{submitted}/source.tar",
+            f"forks/{platform.host.owner}.{vm.id}/memory",
+        ]
         make_files(data_dir, [*doomed, *kept])
+        for path in (data_dir / "jobs" / given_up / "source.tar", data_dir / "jobs" / given_up):
+            os.utime(path, (0, 0))
         await platform.host.images.hold(digest, new_id("vm"))
         await platform.host.images.hold(digest, "somebody-else")
         await platform.reconciler.reconcile()
