@@ -41,6 +41,7 @@ class CLI:
             **kept,
             "AETHERIUM_DATA_DIR": str(self.data_dir),
             "AETHERIUM_DRIVERS": json.dumps([self.driver]),
+            "AETHERIUM_LISTEN": "none",
             "PYTHONPATH": "src",
             **more,
         }

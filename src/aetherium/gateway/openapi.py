@@ -33,7 +33,7 @@ _STATUS = {
     "201": "It was made.",
     "204": "It was done.",
 }
-_EVERYWHERE = ("unauthenticated", "forbidden", "rate_limited", "internal", "unavailable")
+_EVERYWHERE = ("unauthenticated", "forbidden", "not_found", "rate_limited", "internal", "unavailable")
 _BEARER = {
     "type": "http",
     "scheme": "bearer",
@@ -111,13 +111,11 @@ def _describe_operation(path: str, operation: dict[str, Any]) -> None:
 
 
 def _add_errors(operation: Mapping[str, Any], responses: dict[str, Any]) -> None:
-    """Those that no route names, for they come from what all have in common."""
+    """Those that no route names, for they come from what all have in common: the caller, and its project."""
     codes = [*_EVERYWHERE]
     if "requestBody" in operation or operation.get("parameters"):
         responses.pop("422", None) if _is_fastapis(responses.get("422")) else None
         codes.append("invalid_input")
-    if any(parameter["in"] == "path" for parameter in operation.get("parameters", ())):
-        codes.append("not_found")
     for status, response in errors(*codes).items():
         _merge(responses, str(status), response)
 
