@@ -32,7 +32,11 @@ from aetherium.domain.jobs import (
 from aetherium.gateway.access import Services
 from aetherium.gateway.server import serve_platform
 from aetherium.interfaces.audit import Auditor
+from aetherium.interfaces.rates import RateLimiter
+from aetherium.rates.limiter import MemoryLimiter
+from aetherium.services.identity.authentication import Authenticator
 from aetherium.services.job_files import LocalJobFiles
+from aetherium.settings import Settings
 from tests.e2e.conftest import CLI, DEADLINE_S, fresh_cli
 
 _NOW = datetime(2026, 1, 1, tzinfo=UTC)
@@ -140,6 +144,13 @@ class Scripted:
     jobs: ScriptedJobs
     store: object = None
     auditor: Auditor = field(default_factory=Unrecorded)
+    settings: Settings = field(default_factory=Settings)
+    rates: RateLimiter = field(default_factory=MemoryLimiter)
+
+    @property
+    def authenticator(self) -> Authenticator:
+        nothing: Any = None  # whoever opens the socket is known without
+        return Authenticator(nothing, nothing, None, self.auditor, self.rates)
 
 
 @pytest.fixture
