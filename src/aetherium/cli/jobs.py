@@ -21,20 +21,11 @@ LOGS, PATCH, DELTA = "logs", "changes.patch", "delta.patch"
 
 
 async def follow(command: Command, job_id: str, view: JobView) -> Job:
-    """Show a job's events to its end; a connection that is cut is taken up again where it was."""
-    seq, cuts = 0, 0
-    while True:
-        before = seq
-        try:
-            async with command.client.jobs.events(job_id, after=seq) as events:
-                async for event in events:
-                    seq = event.seq
-                    await view.show(event)
-            return await command.client.jobs.get(job_id)
-        except ChannelClosed:
-            cuts = cuts + 1 if seq == before else 1
-            if cuts > 3:
-                raise
+    """Show a job's events to its end."""
+    async with command.client.jobs.events(job_id) as events:
+        async for event in events:
+            await view.show(event)
+    return await command.client.jobs.get(job_id)
 
 
 async def save(command: Command, job: Job, directory: Path) -> dict[str, str]:

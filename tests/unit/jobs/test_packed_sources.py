@@ -51,6 +51,12 @@ async def origin(tmp_path: Path) -> Path:
     return path
 
 
+async def test_what_came_as_an_upload_is_packed_already(objects: LocalObjects, tmp_path: Path) -> None:
+    source = PackedSource("c", True, ("w",))
+    assert await pack(source, objects, JOB_ID, tmp_path / "scratch", MIB) == source
+    assert await objects.list("") == []
+
+
 async def packed(
     source: JobSource, objects: LocalObjects, tmp_path: Path, limit: int = 64 * MIB
 ) -> JobSource:

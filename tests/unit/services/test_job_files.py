@@ -14,7 +14,7 @@ import pytest
 from aetherium.domain.errors import InvalidInput, NotFound, Unavailable
 from aetherium.domain.ids import JOB, new_id
 from aetherium.domain.tasks import TaskState
-from aetherium.interfaces.jobs import JobFiles
+from aetherium.interfaces.jobs import SOURCE, JobFiles
 from aetherium.interfaces.store import Store
 from aetherium.objects.local import LocalObjects
 from aetherium.services.job_files import LocalJobFiles, SharedJobFiles, publish
@@ -110,6 +110,17 @@ async def test_what_is_no_id_is_refused(files: JobFiles, job_id: str) -> None:
         await files.list(job_id)
     with pytest.raises(InvalidInput):
         await files.remove(job_id)
+
+
+async def test_what_a_job_begins_with_goes_with_its_files(files: JobFiles) -> None:
+    async def pieces() -> AsyncIterator[bytes]:
+        yield b"some"
+        yield b"thing"
+
+    await files.put(JOB_ID, SOURCE, pieces())
+    assert await read(files, SOURCE) == b"something"
+    await files.remove(JOB_ID)
+    assert await files.list(JOB_ID) == []
 
 
 async def test_remove(files: JobFiles, directory: Path) -> None:
