@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -102,6 +103,23 @@ def test_a_wrong_environment_is_refused(
 def test_paths_become_absolute(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     assert Settings.load(data_dir="here").data_dir == tmp_path / "here"
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"rate_limit_key": "many"},
+        {"rate_limit_address": "0/minute"},
+        {"trusted_proxies": ("everybody",)},
+        {"trusted_proxies": ("10.0.0.1/8",)},
+        {"cors_origins": ("*",)},
+        {"cors_origins": ("https://app.example/",)},
+        {"cors_origins": ("app.example",)},
+    ],
+)
+def test_access_is_not_opened_by_a_slip(tmp_path: Path, given: dict[str, Any]) -> None:
+    with pytest.raises(InvalidInput, match=next(iter(given))):
+        Settings.load(data_dir=tmp_path, **given)
 
 
 def test_every_setting_is_documented_and_nothing_else() -> None:
