@@ -15,6 +15,8 @@ from aetherium.domain.guest import FileKind, FileStat
 
 # What one request moves of a file that is read or written from its begin to its end.
 PIECE = 256 * 1024
+# The same for one that is read as a whole, and so is held as a whole.
+_WHOLE = 16 << 20
 # As many as Linux follows (path_resolution(7)).
 _MOST_LINKS = 40
 
@@ -122,7 +124,7 @@ class BinaryFile:
 
     def __init__(self, raw: RawFile) -> None:
         self._raw = raw
-        self._ahead = b""  # read, and not yet taken
+        self._ahead = bytearray()  # read, and not yet taken
         self._behind = bytearray()  # written, and not yet sent
         self.closed = False
 
@@ -130,7 +132,7 @@ class BinaryFile:
         """Up to `size` bytes, fewer only at its end; below 0: all."""
         await self.flush()
         while size < 0 or len(self._ahead) < size:
-            if not await self._more(PIECE if size < 0 else max(PIECE, size - len(self._ahead))):
+            if not await self._more(_WHOLE if size < 0 else max(PIECE, size - len(self._ahead))):
                 break
         return self._take(len(self._ahead) if size < 0 else size)
 
@@ -189,12 +191,13 @@ class BinaryFile:
         return bool(data)
 
     def _take(self, size: int) -> bytes:
-        taken, self._ahead = self._ahead[:size], self._ahead[size:]
+        taken = bytes(self._ahead[:size])
+        del self._ahead[:size]
         return taken
 
     def _forget(self) -> None:
         self._raw.position -= len(self._ahead)
-        self._ahead = b""
+        self._ahead.clear()
 
 
 class TextFile:
