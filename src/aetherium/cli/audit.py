@@ -93,6 +93,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option("--output", "-o", metavar="FILE", help="Where to; else standard output.")
     ] = None,
+    as_json: Json = False,
 ) -> None:
     """The whole log as lines of JSON, to be kept elsewhere: `audit verify --file` needs nothing else."""
 
@@ -105,8 +106,10 @@ def export(
                     command.output.line(line)
                 return
             await save(_pieces(lines), output, mode=0o600)
+            if command.output.as_json:
+                command.output.json({"file": str(output)})
 
-    execute(ctx, work)
+    execute(ctx, work, as_json=as_json)
 
 
 @app.command(
