@@ -15,6 +15,10 @@ SEED_LABEL = "aetherium.seed"
 JOB_LABEL = "aetherium.job"
 # The label of a VM that a task has made; its value is the task's id.
 TASK_LABEL = "aetherium.task"
+# The label of a VM that was asked for with an idempotency key; its value stands for that key in its project.
+REQUEST_LABEL = "aetherium.request"
+# Of what makes a VM what it is, and not a copy of it.
+OWN_LABELS = frozenset({TASK_LABEL, REQUEST_LABEL})
 HIDDEN_LABELS = frozenset({POOL_LABEL, SEED_LABEL})
 
 

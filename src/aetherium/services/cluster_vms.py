@@ -6,11 +6,12 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import replace
 
-from aetherium.domain.errors import AetheriumError, Conflict
+from aetherium.domain.errors import AetheriumError
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.snapshots import Snapshot
-from aetherium.domain.tasks import Demand, Retry, Task, TaskSpec, TaskState
+from aetherium.domain.tasks import ENDED, Demand, Retry, Task, TaskSpec, TaskState
 from aetherium.domain.vms import VM, VMSpec
+from aetherium.interfaces.pool import REQUEST_LABEL
 from aetherium.interfaces.store import Store
 from aetherium.services.quotas import admit_vms
 from aetherium.services.task_types import VM_CREATE, CreateVM
@@ -19,6 +20,7 @@ from aetherium.services.vms import silent
 
 # Between two looks at why a VM is not there yet, for who waits for it.
 _LOOK_S = 0.5
+_LONGEST_KEY = 200
 
 
 class TaskFailed(AetheriumError):
@@ -55,10 +57,8 @@ class VMMaker:
             snapshot, spec, demand = found.id, _fitted(spec, found), _where(found)
         await admit_vms(self._store, project, [spec])
         payload = self._tasks.types.values(CreateVM(spec, snapshot))
-        task = await self._tasks.submit(
-            TaskSpec(VM_CREATE, payload, demand=demand, retry=Retry(max_attempts=4, base_s=0.2)),
-            project=project,
-        )
+        wanted = TaskSpec(VM_CREATE, payload, demand=demand, retry=Retry(max_attempts=4, base_s=0.2))
+        task = await self._submit(wanted, project, spec.labels.get(REQUEST_LABEL, ""))
         try:
             ended = await self._follow(task, progress)
         except asyncio.CancelledError:
@@ -66,10 +66,15 @@ class VMMaker:
             raise
         if ended.state is not TaskState.SUCCEEDED or ended.result is None:
             raise TaskFailed(ended)
-        vm = await self._store.vms.get(str(ended.result["vm_id"]))
-        if vm.worker_id is None:
-            raise Conflict(f"The VM {vm.id} has no worker.")
-        return vm
+        return await self._store.vms.get(str(ended.result["vm_id"]))
+
+    async def _submit(self, wanted: TaskSpec, project: str, key: str) -> Task:
+        """A task, or the one that an earlier request with this key has submitted, unless that one failed."""
+        while True:
+            task = await self._tasks.submit(wanted, project=project, idempotency_key=key)
+            if not key or task.state not in ENDED or task.state is TaskState.SUCCEEDED:
+                return task
+            key = f"{key}/{task.id}"[-_LONGEST_KEY:]
 
     async def _follow(self, task: Task, progress: Callable[[str], None]) -> Task:
         said = ""

@@ -25,7 +25,7 @@ from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import IDLE, VM, VM_LIFECYCLE, Capability, VMMetrics, VMSpec, VMState
 from aetherium.interfaces.drivers import Condition, DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
 from aetherium.interfaces.guest import Guest
-from aetherium.interfaces.pool import HIDDEN_LABELS, TASK_LABEL, VMPool
+from aetherium.interfaces.pool import HIDDEN_LABELS, OWN_LABELS, VMPool
 from aetherium.interfaces.store import Store
 from aetherium.services.connections import handle_of
 from aetherium.services.diagnosis import diagnose
@@ -180,8 +180,7 @@ class VMService:
         await self.require(parent, Capability.FORK)
         for name in names:
             await self._check_name(name, parent.project_id)
-        # A copy was made by no task.
-        labels = {key: value for key, value in parent.spec.labels.items() if key != TASK_LABEL}
+        labels = {key: value for key, value in parent.spec.labels.items() if key not in OWN_LABELS}
         specs = [replace(parent.spec, name=name, labels=labels) for name in (names or (None,) * count)]
         async with self._power.captured(parent.id) as (data, directory):
             start = _restore(data, directory)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import inspect
 from collections.abc import Iterator
 from dataclasses import replace
@@ -16,16 +17,18 @@ from aetherium.domain.executions import ExecutionSpec
 from aetherium.domain.identity import ALL, INSTALLATION, LOCAL, PERMISSIONS, Caller, Role, checked_scopes
 from aetherium.domain.jobs import DirectorySource, GitSource, JobSpec, JobStep
 from aetherium.domain.projects import Quota
-from aetherium.domain.tasks import TaskSpec, TaskState
+from aetherium.domain.tasks import Priority, TaskSpec, TaskState
 from aetherium.domain.vms import Resources, VMSpec
 from aetherium.gateway.access import Known, Platform
 from aetherium.gateway.access.files import Files
-from aetherium.interfaces.pool import POOL_LABEL
+from aetherium.interfaces.pool import POOL_LABEL, REQUEST_LABEL
+from aetherium.services.cluster_vms import VMMaker
 from tests.fixtures.platform import data_dir, fake_platform
 from tests.fixtures.waiting import eventually
 
 __all__ = ["data_dir"]
 
+_SMALL = Resources(1, 128, 16)
 # Properties of a guarded class that are the same for all.
 _OPEN = {"types"}
 
@@ -230,6 +233,41 @@ async def test_changes_are_recorded_before_they_are_made(data_dir: Path) -> None
         with pytest.raises(Unavailable):
             await platform.vms.delete(vm.id)
         assert (await platform.vms.get(vm.id)).id == vm.id
+
+
+async def test_one_key_makes_one_vm_though_nobody_was_told(data_dir: Path) -> None:
+    async with fake_platform(data_dir) as services:
+        platform = Platform(services, caller("default"), Known())
+        first = await platform.vms.create(VMSpec(resources=_SMALL), key="k")
+        assert (await platform.vms.create(VMSpec(resources=_SMALL), key="k")).id == first.id
+        fork = (await services.vms.create(VMSpec(resources=_SMALL))).id
+        assert fork != first.id
+        other = (await services.projects.create("other")).id
+        elsewhere = Platform(services, caller(other), Known())
+        assert (await elsewhere.vms.create(VMSpec(resources=_SMALL), key="k")).id != first.id
+        await platform.vms.delete(first.id)
+        assert (await platform.vms.create(VMSpec(resources=_SMALL), key="k")).id != first.id
+
+
+async def test_a_cluster_makes_one_vm_for_one_key(data_dir: Path) -> None:
+    async with fake_platform(data_dir) as services:
+        maker = VMMaker(services.store, services.tasks)
+        spec = VMSpec(resources=_SMALL, labels={REQUEST_LABEL: "k"})
+        first, second = await asyncio.gather(maker.create(spec), maker.create(spec))
+        assert first.id == second.id
+        wanted = VMSpec(resources=_SMALL, labels={REQUEST_LABEL: "other"})
+        await services.queues.pause(Priority.DEFAULT)
+        waiting = asyncio.ensure_future(maker.create(wanted))
+
+        async def submitted() -> bool:
+            return bool(await services.tasks.list(states={TaskState.QUEUED}))
+
+        await eventually(submitted)
+        waiting.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await waiting
+        await services.queues.resume(Priority.DEFAULT)
+        assert (await maker.create(wanted)).spec.labels[REQUEST_LABEL] == "other"
 
 
 async def test_a_quota_names_what_uses_it(data_dir: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from aetherium.domain.vms import VM, VMMetrics, VMSpec, VMState
 from aetherium.gateway.access.access import Access, refuse_reserved
 from aetherium.gateway.access.files import Files
 from aetherium.gateway.access.rules import guards, opens
+from aetherium.interfaces.pool import REQUEST_LABEL
 from aetherium.services.vms import Progress, silent
 
 if TYPE_CHECKING:
@@ -29,14 +31,27 @@ class VMs:
         self._inner = inner
 
     @guards("vms:write", "vm.create")
-    async def create(self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent) -> VM:
+    async def create(
+        self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent, key: str = ""
+    ) -> VM:
+        """With an idempotency `key` the VM that an earlier request with it has made, though its gateway was
+        killed before it could say so."""
         refuse_reserved(spec.labels)
+        if key:
+            label = {REQUEST_LABEL: self._digest(key)}
+            made = await self._inner.list(
+                states={VMState.RUNNING}, labels=label, project=self._access.project
+            )
+            if made:
+                return made[0]
+            spec = spec.with_labels(label)
         source = None if snapshot is None else await self._access.snapshot(snapshot)
-        made = await self._inner.create(
-            spec, snapshot=source, project=self._access.project, progress=progress
-        )
-        self._access.note(made.id)
-        return made
+        vm = await self._inner.create(spec, snapshot=source, project=self._access.project, progress=progress)
+        self._access.note(vm.id)
+        return vm
+
+    def _digest(self, key: str) -> str:
+        return hashlib.sha256(f"{self._access.project} {key}".encode()).hexdigest()[:40]
 
     @guards("vms:read")
     async def get(self, ref: str) -> VM:

@@ -48,7 +48,8 @@ async def create(
     is streamed, the last line is `{"vm": …}`, and a client that goes away takes its request back."""
 
     async def make(report: Callable[[Any], None] = silent) -> VM:
-        return await platform.vms.create(body.spec, snapshot=body.snapshot, progress=report)
+        key = once.request.key if once.request else ""
+        return await platform.vms.create(body.spec, snapshot=body.snapshot, progress=report, key=key)
 
     if wants_stream(accept):
         return ndjson(with_progress(once.progressing(make), result="vm"), drain)
