@@ -36,7 +36,7 @@ from aetherium.images.store import DiskImageStore
 from aetherium.images.transfer import push
 from aetherium.interfaces.audit import Auditor
 from aetherium.interfaces.background import beside
-from aetherium.interfaces.clock import SystemClock
+from aetherium.interfaces.clock import Clock, SystemClock
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.pool import NoPool
 from aetherium.interfaces.rates import RateLimiter
@@ -66,6 +66,7 @@ from aetherium.services.shared_images import SharedImageService
 from aetherium.services.snapshot_files import key_of, sweep_snapshots
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
+from aetherium.services.uploads import UploadService
 from aetherium.services.workers import WorkerService
 from aetherium.settings import Settings
 from aetherium.storage.store import open_store
@@ -202,7 +203,8 @@ async def open_orchestrator(settings: Settings) -> AsyncIterator[Orchestrator]:
             raise Unavailable("An orchestrator reads no files of jobs.")
 
         async def sweep() -> int:
-            return await objects.sweep() + await sweep_snapshots(links.store, objects)
+            kept = _uploads(settings, objects, SystemClock())
+            return await objects.sweep() + await sweep_snapshots(links.store, objects) + await kept.sweep()
 
         files = SharedJobFiles(links.store, objects, nowhere)
         yield make_orchestrator(settings, links, new_id("orc"), files, sweep)
@@ -286,6 +288,7 @@ def _platform(
             used.clock,
             settings.data_dir / "jobs",
             prepare=_packer(settings, objects),
+            uploads=_uploads(settings, objects, used.clock),
         ),
         tasks=links.tasks,
         schedules=ScheduleService(links.store, links.tasks),
@@ -309,6 +312,10 @@ def _tags_of(store: Store) -> TagsOf:
         return [tag for tag, found in (await store.images.tags()).items() if found == digest]
 
     return tags_of
+
+
+def _uploads(settings: Settings, objects: ObjectStore, clock: Clock) -> UploadService:
+    return UploadService(objects, clock, settings.data_dir / "scratch", settings.source_mib << 20)
 
 
 def _packer(settings: Settings, objects: ObjectStore) -> Prepare:

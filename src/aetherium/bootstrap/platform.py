@@ -20,6 +20,7 @@ from aetherium.interfaces.images import ImageStore
 from aetherium.interfaces.objects import ObjectStore
 from aetherium.interfaces.rates import RateLimiter
 from aetherium.interfaces.store import Store
+from aetherium.objects.local import LocalObjects
 from aetherium.orchestrator.orchestrator import Orchestrator
 from aetherium.queue.memory import open_memory_queue
 from aetherium.rates.limiter import open_memory_limiter
@@ -51,6 +52,7 @@ from aetherium.services.snapshot_files import SnapshotFiles
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.task_types import TaskTypes
 from aetherium.services.tasks import TaskService
+from aetherium.services.uploads import UploadService
 from aetherium.services.vms import VMService
 from aetherium.services.warm import WarmSnapshots
 from aetherium.services.workers import WorkerService
@@ -223,6 +225,17 @@ def _platform(
         address=(lambda: "") if shared is None else shared.address,
     )
     files = LocalJobFiles(root)
+    kept = LocalObjects(settings.data_dir / "objects")
+    uploads = UploadService(
+        kept,
+        host.clock,
+        settings.data_dir / "forks" / f"{host.owner}.uploads",
+        settings.source_mib << 20,
+    )
+
+    async def sweep() -> int:
+        return await kept.sweep() + await uploads.sweep()
+
     known = callers(settings, links.store, uses.auditor, links.rates, host.clock)
     return Platform(
         settings=settings,
@@ -241,6 +254,7 @@ def _platform(
             uses,
             host.clock,
             root,
+            uploads=uploads,
             own=work if private else None,
         ),
         doctor=Doctor(settings, host.drivers, used.images),
@@ -261,7 +275,7 @@ def _platform(
         reaper=Reaper(host, power, settler),
         reconciler=Reconciler(host, owners, power, snapshots, warm),
         work=work,
-        orchestrator=make_orchestrator(settings, links, host.owner, files),
+        orchestrator=make_orchestrator(settings, links, host.owner, files, sweep),
     )
 
 

@@ -120,5 +120,5 @@ PERMISSIONS: Mapping[str, str | None] = {
     "audit_export": "audit:read",
     "audit_verify": "cluster:read",
     "audit_key": "audit:read",
-    "uploads_upload": "jobs:write",
+    "uploads_create": "jobs:write",
 }

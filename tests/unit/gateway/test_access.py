@@ -17,6 +17,7 @@ from aetherium.domain.executions import ExecutionSpec
 from aetherium.domain.identity import ALL, INSTALLATION, LOCAL, PERMISSIONS, Caller, Role, checked_scopes
 from aetherium.domain.jobs import DirectorySource, GitSource, JobSpec, JobStep
 from aetherium.domain.projects import Quota
+from aetherium.domain.schedules import ScheduleSpec
 from aetherium.domain.tasks import Priority, TaskSpec, TaskState
 from aetherium.domain.vms import Resources, VMSpec
 from aetherium.gateway.access import Known, Platform
@@ -154,6 +155,27 @@ async def test_another_projects_things_are_not_there(data_dir: Path) -> None:
         assert [each.name for each in await theirs.projects.list()] == ["second"]
         assert {each.id for each in await ours.vms.list()} >= {vm.id, fork.id}
         assert (await theirs.vms.create(VMSpec(name="box"))).project_id == second
+
+
+async def test_nothing_is_put_into_another_project(data_dir: Path) -> None:
+    async with fake_platform(data_dir, background=False) as services:
+        first = (await services.projects.create("first")).id
+        second = (await services.projects.create("second")).id
+        theirs = Platform(services, caller(second), Known())
+        plan = ScheduleSpec(TaskSpec("system.noop"), every_s=60.0)
+        for project in (first, "first", "default"):
+            for call in (
+                theirs.tasks.submit(TaskSpec("system.noop"), project=project),
+                theirs.tasks.submit_many([TaskSpec("system.noop")], project=project),
+                theirs.jobs.submit(JobSpec((JobStep("a", run="true"),)), project=project),
+                theirs.schedules.create("x", plan, project=project),
+                theirs.members.list(project=project),
+                theirs.members.add("oidc:https://idp.example#x", Role.ADMIN, project=project),
+                theirs.keys.create("x", role=Role.VIEWER, project=project),
+            ):
+                with pytest.raises((NotFound, Forbidden)):
+                    await call
+        assert (await theirs.tasks.submit(TaskSpec("system.noop"), project="second")).project_id == second
 
 
 async def test_tasks_reach_no_vm_of_another_project(data_dir: Path) -> None:

@@ -90,9 +90,9 @@ class Access:
         """Whether it comes over the Unix socket, from who owns this host's files anyway."""
         return self.caller.subject == "local"
 
-    def choose(self, project_id: str) -> str:
-        """The project that a request names; empty: the caller's."""
-        return project_id or self.project
+    async def choose(self, ref: str) -> str:
+        """The id of the project that a request names; empty: the caller's. Raises NotFound for another's."""
+        return (await self.store.projects.find(ref)).id if ref else self.project
 
     async def vm(self, ref: str) -> str:
         """The id of one of the caller's VMs. Raises NotFound."""

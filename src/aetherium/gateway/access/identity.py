@@ -35,7 +35,7 @@ class Keys:
     ) -> IssuedKey:
         """A key of a project, empty: the caller's; or of the installation's administrators."""
         caller = self._access.caller
-        within = None if installation else await _project(self._access, project)
+        within = None if installation else await self._access.choose(project)
         _enough(caller, Caller("new", role, installation, within or caller.project_id, scopes))
         return await self._inner.create(
             name,
@@ -77,29 +77,24 @@ class Members:
 
     @guards("members:write", "member.add")
     async def add(self, subject: str, role: Role, *, project: str = "") -> Member:
-        within, caller = await _project(self._access, project), self._access.caller
+        within, caller = await self._access.choose(project), self._access.caller
         _enough(caller, Caller("new", role, project_id=within))
         return await self._inner.add(within, subject, role, by=caller.subject)
 
     @guards("members:read")
     async def list(self, *, project: str = "") -> Sequence[Member]:
-        return await self._inner.list(await _project(self._access, project))
+        return await self._inner.list(await self._access.choose(project))
 
     @guards("members:write", "member.set_role")
     async def set_role(self, subject: str, role: Role, *, project: str = "") -> Member:
-        within, caller = await _project(self._access, project), self._access.caller
+        within, caller = await self._access.choose(project), self._access.caller
         _enough(caller, Caller("new", role, project_id=within))
         return await self._inner.set_role(within, subject, role, keep_admin=not caller.installation)
 
     @guards("members:write", "member.remove")
     async def remove(self, subject: str, *, project: str = "") -> None:
-        within = await _project(self._access, project)
+        within = await self._access.choose(project)
         await self._inner.remove(within, subject, keep_admin=not self._access.caller.installation)
-
-
-async def _project(access: Access, ref: str) -> str:
-    """The id of a project that the caller sees. Raises NotFound."""
-    return (await access.store.projects.find(ref)).id if ref else access.project
 
 
 def _enough(giver: Caller, taker: Caller) -> None:

@@ -46,7 +46,7 @@ class Projects:
     @guards("projects:read")
     async def id_of(self, ref: str) -> str:
         """Empty: the caller's own."""
-        return (await self._access.store.projects.find(ref)).id if ref else self._access.project
+        return await self._access.choose(ref)
 
     @guards("projects:write", "project.create")
     async def create(self, name: str, *, quota: Quota | None = None) -> Project:

@@ -50,7 +50,7 @@ class Jobs:
         made = await self._inner.submit(
             spec,
             secrets=secrets,
-            project=self._access.choose(project),
+            project=await self._access.choose(project),
             idempotency_key=idempotency_key,
         )
         self._access.note(made.id)

@@ -51,7 +51,7 @@ class Tasks:
         for spec in specs:
             allow(self._access, spec)
         made = await self._inner.submit_many(
-            specs, project=self._access.choose(project), idempotency_keys=keys
+            specs, project=await self._access.choose(project), idempotency_keys=keys
         )
         for task in made:
             self._access.note(task.id)
@@ -120,7 +120,7 @@ class Schedules:
     @guards("schedules:write", "schedule.create")
     async def create(self, name: str, spec: ScheduleSpec, *, project: str = "") -> Schedule:
         allow(self._access, spec.task)
-        made = await self._inner.create(name, spec, project=self._access.choose(project))
+        made = await self._inner.create(name, spec, project=await self._access.choose(project))
         self._access.note(made.id)
         return made
 
