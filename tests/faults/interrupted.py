@@ -77,23 +77,15 @@ class Turn:
         async with http(self.socket) as client:
             answer = await client.post(
                 "/v1/vms",
-                json={"name": self.name},
-                headers={"idempotency-key": self.name},
+                json={"labels": {"turn": str(self.number)}},
+                headers={"idempotency-key": f"turn {self.number}"},
                 timeout=_PATIENT_S,
             )
         if answer.status_code == 201:
             self.made.add(answer.json()["id"])
             return True
-        # The first one was made, and its gateway killed before it could keep the answer.
-        if answer.json()["code"] == "already_exists":
-            return True
         assert answer.json()["retryable"], answer.text
         return False
-
-    @property
-    def name(self) -> str:
-        """Of the VM."""
-        return f"turn{self.number}"
 
     @property
     def content(self) -> bytes:
@@ -129,9 +121,9 @@ async def interrupt(victim: Victim, directory: Path) -> None:
             await turn.follow(execution.id, _RETRY)
             assert turn.text.decode().splitlines() == [f"line {i + 1}" for i in range(_LINES)]
             await eventually(turn.create, within_s=_PATIENT_S)
-            there = {vm.id for vm in await client.vms.list() if vm.spec.name == turn.name}
+            there = await client.vms.list(labels={"turn": str(number)})
             assert len(there) == 1
-            assert turn.made <= there
+            assert turn.made == {there[0].id}
 
 
 def _is_cut(error: BaseException) -> bool:
