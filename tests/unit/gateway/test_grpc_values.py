@@ -13,21 +13,44 @@ import pytest
 from google.protobuf.message import Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from aetherium.domain import events, images, jobs, projects, queues, schedules, snapshots, tasks, vms
+from aetherium.domain import (
+    audit,
+    events,
+    identity,
+    images,
+    jobs,
+    projects,
+    queues,
+    schedules,
+    secrets,
+    snapshots,
+    tasks,
+    uploads,
+    vms,
+    workers,
+)
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.task_types import TaskTypeInfo
-from aetherium.gateway.grpc.values import enum_of, from_message, to_message
+from aetherium.gateway.grpc.values import enum_of, from_message, moment_of, to_message
+from aetherium.gateway.rest.whoami import WhoAmI
 from aetherium.protocol.generated import (
+    api_keys_pb2,
+    audit_pb2,
     events_pb2,
     images_pb2,
     jobs_pb2,
+    members_pb2,
     projects_pb2,
     queues_pb2,
     schedules_pb2,
+    secrets_pb2,
     snapshots_pb2,
     tasks_pb2,
+    uploads_pb2,
     vms_pb2,
+    workers_pb2,
 )
+from aetherium.services.identity.keys import IssuedKey
 
 # Whole values, with what they are made of.
 SHOWN: tuple[tuple[type[Any], type[Message]], ...] = (
@@ -45,6 +68,16 @@ SHOWN: tuple[tuple[type[Any], type[Message]], ...] = (
     (tasks.TypeLimit, queues_pb2.TypeLimit),
     (projects.Project, projects_pb2.Project),
     (events.Event, events_pb2.Event),
+    (images.ImageProgress, images_pb2.ImageProgress),
+    (uploads.Upload, uploads_pb2.Upload),
+    (workers.WorkerStatus, workers_pb2.WorkerStatus),
+    (IssuedKey, api_keys_pb2.IssuedKey),
+    (identity.Member, members_pb2.Member),
+    (WhoAmI, members_pb2.MemberServiceWhoAmIResponse),
+    (secrets.Secret, secrets_pb2.Secret),
+    (secrets.KeyRotation, secrets_pb2.KeyRotation),
+    (audit.AuditEntry, audit_pb2.AuditEntry),
+    (audit.AuditVerification, audit_pb2.AuditVerification),
 )
 # What callers give.
 GIVEN: tuple[tuple[type[Any], type[Message]], ...] = (
@@ -54,6 +87,7 @@ GIVEN: tuple[tuple[type[Any], type[Message]], ...] = (
     (schedules.ScheduleSpec, schedules_pb2.ScheduleSpec),
     (tasks.TypeLimit, queues_pb2.TypeLimit),
     (projects.Quota, projects_pb2.Quota),
+    (images.ImageRecipe, images_pb2.ImageRecipe),
 )
 # What stays inside.
 _HIDDEN = {"handle", "owner", "driver_data"}
@@ -199,6 +233,31 @@ VALUES: list[tuple[Any, type[Message]]] = [
     (schedules.ScheduleSpec(tasks.TaskSpec("t"), every_s=5.0, catch_up=True), schedules_pb2.ScheduleSpec),
     (tasks.TypeLimit(None, 3, 4), queues_pb2.TypeLimit),
     (projects.Quota(tasks=0, vms=5), projects_pb2.Quota),
+    (images.ImageRecipe("dev", ("git", "sudo"), "me", sudo=True), images_pb2.ImageRecipe),
+    (
+        identity.APIKey(
+            "key_1",
+            "k",
+            "aek_1",
+            "prj_1",
+            identity.Role.ADMIN,
+            NOW,
+            "local",
+            frozenset({"vms:read", "*:read"}),
+        ),
+        api_keys_pb2.APIKey,
+    ),
+    (
+        identity.APIKey("key_1", "k", "aek_1", "prj_1", identity.Role.ADMIN, NOW, "local", frozenset()),
+        api_keys_pb2.APIKey,
+    ),
+    (
+        audit.AuditVerification(
+            5, 1, "00", audit.AuditHead(5, "1", "2"), (audit.AuditFinding(3, audit.FindingKind.FORGED, "x"),)
+        ),
+        audit_pb2.AuditVerification,
+    ),
+    (workers.WorkerInfo("wrk_1", "w", pooled={"sha256:0": 2}, private=True), workers_pb2.WorkerInfo),
 ]
 
 
@@ -206,6 +265,13 @@ VALUES: list[tuple[Any, type[Message]]] = [
 def test_values_come_back_as_they_were(value: Any, kind: type[Message]) -> None:
     message = to_message(kind, value)
     assert from_message(kind.FromString(message.SerializeToString()), type(value)) == value
+
+
+def test_scopes_that_do_not_narrow_are_told_from_none() -> None:
+    key = identity.APIKey("key_1", "k", "aek_1", None, identity.Role.ADMIN, NOW, "local")
+    message = to_message(api_keys_pb2.APIKey, key)
+    assert not (message.HasField("scopes") or message.HasField("project_id"))
+    assert to_message(api_keys_pb2.APIKey, dataclasses.replace(key, scopes=frozenset())).HasField("scopes")
 
 
 def test_whole_numbers_stay_whole() -> None:
@@ -227,6 +293,9 @@ def test_what_is_wrong_is_told_with_its_field() -> None:
     assert caught.value.details["field"] == "steps.0.name"
     with pytest.raises(InvalidInput, match="no time"):
         from_message(tasks_pb2.TaskSpec(type="t", run_at=Timestamp(seconds=1 << 60)), tasks.TaskSpec)
+    since = audit_pb2.AuditServiceListRequest(since=Timestamp(seconds=1 << 60))
+    with pytest.raises(InvalidInput, match="since is no time"):
+        moment_of(since, "since")
     unknown = tasks_pb2.TaskServiceListRequest.FromString(b"\x20\x63")
     with pytest.raises(InvalidInput, match="priority is 99"):
         enum_of(unknown, "priority")

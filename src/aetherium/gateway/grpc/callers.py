@@ -13,7 +13,7 @@ from urllib.parse import unquote
 from aetherium.domain.errors import AetheriumError
 from aetherium.domain.identity import LOCAL, Caller
 from aetherium.gateway.access import Known, Platform, Services
-from aetherium.gateway.grpc.calls import Context
+from aetherium.gateway.grpc.calls import Context, metadata_of
 from aetherium.gateway.rates import Rates
 
 _PEER = re.compile(r"ipv[46]:\[?(.*?)\]?:\d+")
@@ -24,7 +24,7 @@ class Callers:
     """See `PlatformOf`. Raises what Authenticator raises, and RateLimited."""
 
     def __init__(self, services: Services) -> None:
-        self._services = services
+        self.services = services
         self._known = Known()
         self._rates = Rates(services)
 
@@ -33,16 +33,16 @@ class Callers:
         caller = await self._caller(context)
         if caller.subject != LOCAL.subject:
             await self._rates.count(_uncounted(), caller)
-        return Platform(self._services, caller, self._known)
+        return Platform(self.services, caller, self._known)
 
     async def _caller(self, context: Context) -> Caller:
-        given = {key: str(value) for key, value in context.invocation_metadata() or ()}
+        given, authenticator = metadata_of(context), self.services.authenticator
         authorization, project = given.get("authorization", ""), given.get("aetherium-project", "")
         source, request_id = address(context.peer()), _request_id(given.get("x-request-id", ""))
         if not source and not authorization:
-            return await self._services.authenticator.local(project, request_id)
+            return await authenticator.local(project, request_id)
         try:
-            return await self._services.authenticator.caller(authorization, project, source, request_id)
+            return await authenticator.caller(authorization, project, source, request_id)
         except AetheriumError:
             if source:
                 await self._rates.count_address(_uncounted(), source)

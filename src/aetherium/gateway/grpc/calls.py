@@ -1,18 +1,18 @@
-"""What the services share: whose platform a call stands on, and pages."""
+"""What the services share: whose platform a call stands on, calls that come again, and pages."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Any, Protocol, TypeVar
 
+from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
 from aetherium.domain.errors import InvalidInput
-from aetherium.gateway.access import Platform
+from aetherium.gateway.access import Platform, Services
+from aetherium.gateway.grpc.once import once
 
 Context = ServicerContext[Any, Any]
-# The services as the caller has them. Raises Unauthenticated, Forbidden, NotFound (the project).
-PlatformOf = Callable[[Context], Awaitable[Platform]]
 
 _LIMIT = 100
 _MOST = 1000
@@ -24,6 +24,20 @@ class _HasId(Protocol):
 
 
 T = TypeVar("T", bound=_HasId)
+M = TypeVar("M", bound=Message)
+
+
+class PlatformOf(Protocol):
+    """Whose platform a call stands on."""
+
+    @property
+    def services(self) -> Services:
+        """What they all stand on."""
+        ...
+
+    async def __call__(self, context: Context) -> Platform:
+        """The services as the caller has them. Raises Unauthenticated, Forbidden, NotFound (the project)."""
+        ...
 
 
 class Service:
@@ -35,6 +49,25 @@ class Service:
 
     def __init__(self, platform_of: PlatformOf) -> None:
         self._platform_of = platform_of
+        self._services = platform_of.services
+
+    async def _once(
+        self,
+        platform: Platform,
+        context: Context,
+        request: Message,
+        kind: type[M],
+        work: Callable[[], Awaitable[M]],
+    ) -> M:
+        """What `work` gives; if the call has a key, it is carried out once. See `once`."""
+        key = metadata_of(context).get("idempotency-key", "")
+        repository = self._services.store.idempotency
+        return await once(repository, key, platform.caller, request, kind, work)
+
+
+def metadata_of(context: Context) -> dict[str, str]:
+    """What the caller says beside the request."""
+    return {key: str(value) for key, value in context.invocation_metadata() or ()}
 
 
 def limit_of(given: int) -> int:

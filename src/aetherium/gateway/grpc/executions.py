@@ -22,15 +22,24 @@ class ExecutionCalls(Service, ExecutionServiceServicer):
     ) -> pb.ExecutionServiceRunResponse:
         platform = await self._platform_of(context)
         spec = convert.spec_from_pb(request.spec)
-        execution, stdout, stderr = await platform.executions.run(request.vm, spec, stdin=request.stdin)
-        return pb.ExecutionServiceRunResponse(execution=shown(execution), stdout=stdout, stderr=stderr)
+
+        async def run() -> pb.ExecutionServiceRunResponse:
+            execution, stdout, stderr = await platform.executions.run(request.vm, spec, stdin=request.stdin)
+            return pb.ExecutionServiceRunResponse(execution=shown(execution), stdout=stdout, stderr=stderr)
+
+        return await self._once(platform, context, request, pb.ExecutionServiceRunResponse, run)
 
     async def Start(
         self, request: pb.ExecutionServiceStartRequest, context: Context
     ) -> pb.ExecutionServiceStartResponse:
         platform = await self._platform_of(context)
-        execution = await platform.executions.start(request.vm, convert.spec_from_pb(request.spec))
-        return pb.ExecutionServiceStartResponse(execution=shown(execution))
+        spec = convert.spec_from_pb(request.spec)
+
+        async def start() -> pb.ExecutionServiceStartResponse:
+            execution = await platform.executions.start(request.vm, spec)
+            return pb.ExecutionServiceStartResponse(execution=shown(execution))
+
+        return await self._once(platform, context, request, pb.ExecutionServiceStartResponse, start)
 
     async def Attach(
         self, request_iterator: AsyncIterator[pb.ExecutionServiceAttachRequest], context: Context

@@ -10,9 +10,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import TypeVar
 
-from aetherium.domain.errors import ChannelClosed, InvalidInput
+from aetherium.domain.errors import InvalidInput
 from aetherium.gateway.grpc.calls import Context, Service
 from aetherium.gateway.grpc.lingering import lingering
+from aetherium.gateway.grpc.pieces import pieces
 from aetherium.protocol.generated import files_pb2 as pb
 from aetherium.protocol.generated.files_pb2_grpc import FileServiceServicer
 from aetherium.rpc import convert
@@ -44,7 +45,7 @@ class FileCalls(Service, FileServiceServicer):
             async with platform.vms.guest(where.vm) as guest:
                 done = await guest.write(
                     convert.text(where.path),
-                    _data(request_iterator),
+                    pieces(request_iterator),
                     mode=where.mode if where.HasField("mode") else None,
                     user=where.user if where.HasField("user") else None,
                     offset=where.offset if where.HasField("offset") else None,
@@ -116,10 +117,10 @@ class FileCalls(Service, FileServiceServicer):
     ) -> AsyncIterator[pb.FileServiceArchiveOutResponse]:
         platform = await self._platform_of(context)
         async with platform.vms.guest(request.vm) as guest:
-            pieces = guest.archive_out(
+            archive = guest.archive_out(
                 convert.text(request.path), include=tuple(request.include), exclude=tuple(request.exclude)
             )
-            async for piece in pieces:
+            async for piece in archive:
                 yield pb.FileServiceArchiveOutResponse(data=piece)
 
     async def ArchiveIn(
@@ -130,7 +131,7 @@ class FileCalls(Service, FileServiceServicer):
             where = (await _first(request_iterator)).open
             user = where.user if where.HasField("user") else None
             async with platform.vms.guest(where.vm) as guest:
-                await guest.archive_in(convert.text(where.path), _data(request_iterator), user=user)
+                await guest.archive_in(convert.text(where.path), pieces(request_iterator), user=user)
         return pb.FileServiceArchiveInResponse()
 
 
@@ -141,14 +142,3 @@ async def _first(parts: AsyncIterator[Upload]) -> Upload:
             return part
         break
     raise InvalidInput("An upload begins with where it goes.", field="open")
-
-
-async def _data(parts: AsyncIterator[Upload]) -> AsyncIterator[bytes]:
-    """The bytes of an upload. One that breaks off must not be taken for whole, so its end is said.
-
-    Raises ChannelClosed where it is missing."""
-    async for part in parts:
-        if part.HasField("end"):
-            return
-        yield part.data
-    raise ChannelClosed("The upload broke off before its end.")

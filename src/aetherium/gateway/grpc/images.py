@@ -3,8 +3,14 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+from aetherium.domain.images import ImageProgress, ImageRecipe
 from aetherium.gateway.grpc.calls import Context, Service
-from aetherium.gateway.grpc.values import to_message, to_messages
+from aetherium.gateway.grpc.progress import Report, with_progress
+from aetherium.gateway.grpc.values import from_message, to_message, to_messages
 from aetherium.protocol.generated import images_pb2 as pb
 from aetherium.protocol.generated.images_pb2_grpc import ImageServiceServicer
 
@@ -22,3 +28,63 @@ class ImageCalls(Service, ImageServiceServicer):
         platform = await self._platform_of(context)
         found = await platform.images.get(request.ref)
         return pb.ImageServiceGetResponse(image=to_message(pb.Image, found))
+
+    async def Build(
+        self, request: pb.ImageServiceBuildRequest, context: Context
+    ) -> AsyncIterator[pb.ImageServiceBuildResponse]:
+        platform = await self._platform_of(context)
+        recipe = from_message(request.recipe, ImageRecipe) if request.HasField("recipe") else None
+        cache = request.cache if request.HasField("cache") else True
+
+        async def build(report: Report) -> pb.Image:
+            async def work() -> pb.Image:
+                made = await platform.images.build(recipe, cache=cache, progress=report)
+                return to_message(pb.Image, made)
+
+            return await self._once(platform, context, request, pb.Image, work)
+
+        async with aclosing(with_progress(build)) as steps:
+            async for step in steps:
+                yield pb.ImageServiceBuildResponse(**_shown(step))
+
+    async def Import(
+        self, request: pb.ImageServiceImportRequest, context: Context
+    ) -> AsyncIterator[pb.ImageServiceImportResponse]:
+        platform = await self._platform_of(context)
+        tag = request.tag if request.HasField("tag") else None
+
+        async def bring(report: Report) -> pb.Image:
+            async def work() -> pb.Image:
+                made = await platform.images.import_image(request.source, tag=tag, progress=report)
+                return to_message(pb.Image, made)
+
+            return await self._once(platform, context, request, pb.Image, work)
+
+        async with aclosing(with_progress(bring)) as steps:
+            async for step in steps:
+                yield pb.ImageServiceImportResponse(**_shown(step))
+
+    async def Tag(self, request: pb.ImageServiceTagRequest, context: Context) -> pb.ImageServiceTagResponse:
+        platform = await self._platform_of(context)
+        tagged = await platform.images.tag(request.ref, request.tag)
+        return pb.ImageServiceTagResponse(image=to_message(pb.Image, tagged))
+
+    async def Remove(
+        self, request: pb.ImageServiceRemoveRequest, context: Context
+    ) -> pb.ImageServiceRemoveResponse:
+        platform = await self._platform_of(context)
+        return pb.ImageServiceRemoveResponse(freed_bytes=await platform.images.remove(request.ref))
+
+    async def Prune(
+        self, request: pb.ImageServicePruneRequest, context: Context
+    ) -> pb.ImageServicePruneResponse:
+        platform = await self._platform_of(context)
+        freed = await platform.images.prune(tagged=request.tagged)
+        return pb.ImageServicePruneResponse(freed_bytes=freed)
+
+
+def _shown(step: ImageProgress | pb.Image) -> dict[str, Any]:
+    """The field of a response for one step, or for the image at last."""
+    if isinstance(step, pb.Image):
+        return {"image": step}
+    return {"progress": to_message(pb.ImageProgress, step)}

@@ -30,8 +30,13 @@ class ProjectCalls(Service, ProjectServiceServicer):
         self, request: pb.ProjectServiceCreateRequest, context: Context
     ) -> pb.ProjectServiceCreateResponse:
         platform = await self._platform_of(context)
-        made = await platform.projects.create(request.name, quota=from_message(request.quota, Quota))
-        return pb.ProjectServiceCreateResponse(project=_project(made))
+        quota = from_message(request.quota, Quota)
+
+        async def create() -> pb.ProjectServiceCreateResponse:
+            made = await platform.projects.create(request.name, quota=quota)
+            return pb.ProjectServiceCreateResponse(project=_project(made))
+
+        return await self._once(platform, context, request, pb.ProjectServiceCreateResponse, create)
 
     async def SetQuota(
         self, request: pb.ProjectServiceSetQuotaRequest, context: Context

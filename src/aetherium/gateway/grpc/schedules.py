@@ -18,8 +18,13 @@ class ScheduleCalls(Service, ScheduleServiceServicer):
         self, request: pb.ScheduleServiceCreateRequest, context: Context
     ) -> pb.ScheduleServiceCreateResponse:
         platform = await self._platform_of(context)
-        made = await platform.schedules.create(request.name, from_message(request.spec, ScheduleSpec))
-        return pb.ScheduleServiceCreateResponse(schedule=_schedule(made))
+        spec = from_message(request.spec, ScheduleSpec)
+
+        async def create() -> pb.ScheduleServiceCreateResponse:
+            made = await platform.schedules.create(request.name, spec)
+            return pb.ScheduleServiceCreateResponse(schedule=_schedule(made))
+
+        return await self._once(platform, context, request, pb.ScheduleServiceCreateResponse, create)
 
     async def Get(
         self, request: pb.ScheduleServiceGetRequest, context: Context
@@ -54,8 +59,12 @@ class ScheduleCalls(Service, ScheduleServiceServicer):
         self, request: pb.ScheduleServiceRunNowRequest, context: Context
     ) -> pb.ScheduleServiceRunNowResponse:
         platform = await self._platform_of(context)
-        task = await platform.schedules.run_now(request.ref)
-        return pb.ScheduleServiceRunNowResponse(task=to_message(tasks_pb2.Task, task))
+
+        async def run() -> pb.ScheduleServiceRunNowResponse:
+            task = await platform.schedules.run_now(request.ref)
+            return pb.ScheduleServiceRunNowResponse(task=to_message(tasks_pb2.Task, task))
+
+        return await self._once(platform, context, request, pb.ScheduleServiceRunNowResponse, run)
 
     async def Delete(
         self, request: pb.ScheduleServiceDeleteRequest, context: Context

@@ -11,6 +11,8 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from aetherium.gateway.access import Services
+from aetherium.gateway.grpc.api_keys import KeyCalls
+from aetherium.gateway.grpc.audit import AuditCalls
 from aetherium.gateway.grpc.callers import Callers
 from aetherium.gateway.grpc.calls import Context, PlatformOf, Service
 from aetherium.gateway.grpc.events import EventCalls
@@ -18,25 +20,35 @@ from aetherium.gateway.grpc.executions import ExecutionCalls
 from aetherium.gateway.grpc.files import FileCalls
 from aetherium.gateway.grpc.images import ImageCalls
 from aetherium.gateway.grpc.jobs import JobCalls
+from aetherium.gateway.grpc.members import MemberCalls
 from aetherium.gateway.grpc.projects import ProjectCalls
 from aetherium.gateway.grpc.queues import QueueCalls
 from aetherium.gateway.grpc.schedules import ScheduleCalls
+from aetherium.gateway.grpc.secrets import SecretCalls
 from aetherium.gateway.grpc.snapshots import SnapshotCalls
 from aetherium.gateway.grpc.tasks import TaskCalls
+from aetherium.gateway.grpc.uploads import UploadCalls
 from aetherium.gateway.grpc.vms import VMCalls
+from aetherium.gateway.grpc.workers import WorkerCalls
 from aetherium.interfaces.finishing import finish
 from aetherium.protocol.generated import (
+    api_keys_pb2_grpc,
+    audit_pb2_grpc,
     events_pb2_grpc,
     executions_pb2_grpc,
     files_pb2_grpc,
     images_pb2_grpc,
     jobs_pb2_grpc,
+    members_pb2_grpc,
     projects_pb2_grpc,
     queues_pb2_grpc,
     schedules_pb2_grpc,
+    secrets_pb2_grpc,
     snapshots_pb2_grpc,
     tasks_pb2_grpc,
+    uploads_pb2_grpc,
     vms_pb2_grpc,
+    workers_pb2_grpc,
 )
 from aetherium.rpc import options
 from aetherium.rpc.guard import Guard
@@ -55,10 +67,16 @@ _SERVICES: tuple[tuple[str, type[Service], Callable[..., None]], ...] = (
     ("SnapshotService", SnapshotCalls, snapshots_pb2_grpc.add_SnapshotServiceServicer_to_server),
     ("ImageService", ImageCalls, images_pb2_grpc.add_ImageServiceServicer_to_server),
     ("JobService", JobCalls, jobs_pb2_grpc.add_JobServiceServicer_to_server),
+    ("UploadService", UploadCalls, uploads_pb2_grpc.add_UploadServiceServicer_to_server),
     ("TaskService", TaskCalls, tasks_pb2_grpc.add_TaskServiceServicer_to_server),
     ("ScheduleService", ScheduleCalls, schedules_pb2_grpc.add_ScheduleServiceServicer_to_server),
     ("QueueService", QueueCalls, queues_pb2_grpc.add_QueueServiceServicer_to_server),
+    ("WorkersService", WorkerCalls, workers_pb2_grpc.add_WorkersServiceServicer_to_server),
     ("ProjectService", ProjectCalls, projects_pb2_grpc.add_ProjectServiceServicer_to_server),
+    ("MemberService", MemberCalls, members_pb2_grpc.add_MemberServiceServicer_to_server),
+    ("KeyService", KeyCalls, api_keys_pb2_grpc.add_KeyServiceServicer_to_server),
+    ("SecretService", SecretCalls, secrets_pb2_grpc.add_SecretServiceServicer_to_server),
+    ("AuditService", AuditCalls, audit_pb2_grpc.add_AuditServiceServicer_to_server),
     ("EventService", EventCalls, events_pb2_grpc.add_EventServiceServicer_to_server),
 )
 SERVICES = tuple(f"{_PACKAGE}.{name}" for name, _, _ in _SERVICES)

@@ -17,8 +17,12 @@ class SnapshotCalls(Service, SnapshotServiceServicer):
     ) -> pb.SnapshotServiceCreateResponse:
         platform = await self._platform_of(context)
         name = request.name if request.HasField("name") else None
-        made = await platform.snapshots.create(request.vm, name=name)
-        return pb.SnapshotServiceCreateResponse(snapshot=to_message(pb.Snapshot, made))
+
+        async def create() -> pb.SnapshotServiceCreateResponse:
+            made = await platform.snapshots.create(request.vm, name=name)
+            return pb.SnapshotServiceCreateResponse(snapshot=to_message(pb.Snapshot, made))
+
+        return await self._once(platform, context, request, pb.SnapshotServiceCreateResponse, create)
 
     async def Get(
         self, request: pb.SnapshotServiceGetRequest, context: Context

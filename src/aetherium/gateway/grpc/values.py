@@ -65,6 +65,13 @@ def enums_of(message: Message, field: str) -> list[str]:
     return [_word(message.DESCRIPTOR.fields_by_name[field], number) for number in getattr(message, field)]
 
 
+def moment_of(message: Message, field: str) -> datetime | None:
+    """The time in a field; None: not given. Raises InvalidInput."""
+    if not message.HasField(field):
+        return None
+    return _moment(message.DESCRIPTOR.fields_by_name[field], getattr(message, field))
+
+
 @cache
 def _adapter(kind: Any) -> TypeAdapter[Any]:
     return TypeAdapter(kind)
@@ -115,8 +122,9 @@ def _put_message(target: Any, given: Any) -> None:
             target.FromDatetime(given)
         case Struct():
             target.update(_plain(given))
-        case _ if isinstance(given, list | tuple):  # a repeated field that may be missing
-            getattr(target, target.DESCRIPTOR.fields[0].name).extend(readable(each) for each in given)
+        case _ if isinstance(given, list | tuple | frozenset):  # a repeated field that may be missing
+            items = sorted(given) if isinstance(given, frozenset) else given
+            getattr(target, target.DESCRIPTOR.fields[0].name).extend(readable(each) for each in items)
         case _:
             _fill(target, given)
     target.SetInParent()

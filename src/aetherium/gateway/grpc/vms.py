@@ -22,7 +22,11 @@ class VMCalls(Service, VMServiceServicer):
         platform = await self._platform_of(context)
         spec = from_message(request.spec, VMSpec)
         snapshot = request.snapshot if request.HasField("snapshot") else None
-        return pb.VMServiceCreateResponse(vm=_vm(await platform.vms.create(spec, snapshot=snapshot)))
+
+        async def create() -> pb.VMServiceCreateResponse:
+            return pb.VMServiceCreateResponse(vm=_vm(await platform.vms.create(spec, snapshot=snapshot)))
+
+        return await self._once(platform, context, request, pb.VMServiceCreateResponse, create)
 
     async def Get(self, request: pb.VMServiceGetRequest, context: Context) -> pb.VMServiceGetResponse:
         platform = await self._platform_of(context)
@@ -67,8 +71,12 @@ class VMCalls(Service, VMServiceServicer):
     async def Fork(self, request: pb.VMServiceForkRequest, context: Context) -> pb.VMServiceForkResponse:
         platform = await self._platform_of(context)
         count = request.count if request.HasField("count") else 1
-        made = await platform.vms.fork(request.ref, count, names=tuple(request.names))
-        return pb.VMServiceForkResponse(vms=to_messages(pb.VM, made))
+
+        async def fork() -> pb.VMServiceForkResponse:
+            made = await platform.vms.fork(request.ref, count, names=tuple(request.names))
+            return pb.VMServiceForkResponse(vms=to_messages(pb.VM, made))
+
+        return await self._once(platform, context, request, pb.VMServiceForkResponse, fork)
 
     async def GetMetrics(
         self, request: pb.VMServiceGetMetricsRequest, context: Context

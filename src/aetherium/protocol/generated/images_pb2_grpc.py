@@ -44,6 +44,31 @@ class ImageServiceStub:
                 request_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceGetRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceGetResponse.FromString,
                 _registered_method=True)
+        self.Build = channel.unary_stream(
+                '/aetherium.v1.ImageService/Build',
+                request_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceBuildRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceBuildResponse.FromString,
+                _registered_method=True)
+        self.Import = channel.unary_stream(
+                '/aetherium.v1.ImageService/Import',
+                request_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceImportRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceImportResponse.FromString,
+                _registered_method=True)
+        self.Tag = channel.unary_unary(
+                '/aetherium.v1.ImageService/Tag',
+                request_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceTagRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceTagResponse.FromString,
+                _registered_method=True)
+        self.Remove = channel.unary_unary(
+                '/aetherium.v1.ImageService/Remove',
+                request_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceRemoveRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceRemoveResponse.FromString,
+                _registered_method=True)
+        self.Prune = channel.unary_unary(
+                '/aetherium.v1.ImageService/Prune',
+                request_serializer=aetherium_dot_v1_dot_images__pb2.ImageServicePruneRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServicePruneResponse.FromString,
+                _registered_method=True)
 
 
 class ImageServiceServicer:
@@ -62,6 +87,41 @@ class ImageServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Build(self, request, context):
+        """From Debian packages. `progress` as it comes, `image` at last.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Import(self, request, context):
+        """Makes an OCI image bootable. As Build.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Tag(self, request, context):
+        """Gives an image a further tag.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Remove(self, request, context):
+        """A tag, and the image with its last tag; by digest, the image with all its tags.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Prune(self, request, context):
+        """What nobody uses.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ImageServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -74,6 +134,31 @@ def add_ImageServiceServicer_to_server(servicer, server):
                     servicer.Get,
                     request_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceGetRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceGetResponse.SerializeToString,
+            ),
+            'Build': grpc.unary_stream_rpc_method_handler(
+                    servicer.Build,
+                    request_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceBuildRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceBuildResponse.SerializeToString,
+            ),
+            'Import': grpc.unary_stream_rpc_method_handler(
+                    servicer.Import,
+                    request_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceImportRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceImportResponse.SerializeToString,
+            ),
+            'Tag': grpc.unary_unary_rpc_method_handler(
+                    servicer.Tag,
+                    request_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceTagRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceTagResponse.SerializeToString,
+            ),
+            'Remove': grpc.unary_unary_rpc_method_handler(
+                    servicer.Remove,
+                    request_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServiceRemoveRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_images__pb2.ImageServiceRemoveResponse.SerializeToString,
+            ),
+            'Prune': grpc.unary_unary_rpc_method_handler(
+                    servicer.Prune,
+                    request_deserializer=aetherium_dot_v1_dot_images__pb2.ImageServicePruneRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_images__pb2.ImageServicePruneResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -130,6 +215,141 @@ class ImageService:
             '/aetherium.v1.ImageService/Get',
             aetherium_dot_v1_dot_images__pb2.ImageServiceGetRequest.SerializeToString,
             aetherium_dot_v1_dot_images__pb2.ImageServiceGetResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Build(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aetherium.v1.ImageService/Build',
+            aetherium_dot_v1_dot_images__pb2.ImageServiceBuildRequest.SerializeToString,
+            aetherium_dot_v1_dot_images__pb2.ImageServiceBuildResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Import(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aetherium.v1.ImageService/Import',
+            aetherium_dot_v1_dot_images__pb2.ImageServiceImportRequest.SerializeToString,
+            aetherium_dot_v1_dot_images__pb2.ImageServiceImportResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Tag(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.ImageService/Tag',
+            aetherium_dot_v1_dot_images__pb2.ImageServiceTagRequest.SerializeToString,
+            aetherium_dot_v1_dot_images__pb2.ImageServiceTagResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Remove(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.ImageService/Remove',
+            aetherium_dot_v1_dot_images__pb2.ImageServiceRemoveRequest.SerializeToString,
+            aetherium_dot_v1_dot_images__pb2.ImageServiceRemoveResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Prune(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.ImageService/Prune',
+            aetherium_dot_v1_dot_images__pb2.ImageServicePruneRequest.SerializeToString,
+            aetherium_dot_v1_dot_images__pb2.ImageServicePruneResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -34,6 +34,16 @@ class ImageServiceStub:
     List: _grpc.UnaryUnaryMultiCallable[_images_pb2.ImageServiceListRequest, _images_pb2.ImageServiceListResponse]
     """Newest first."""
     Get: _grpc.UnaryUnaryMultiCallable[_images_pb2.ImageServiceGetRequest, _images_pb2.ImageServiceGetResponse]
+    Build: _grpc.UnaryStreamMultiCallable[_images_pb2.ImageServiceBuildRequest, _images_pb2.ImageServiceBuildResponse]
+    """From Debian packages. `progress` as it comes, `image` at last."""
+    Import: _grpc.UnaryStreamMultiCallable[_images_pb2.ImageServiceImportRequest, _images_pb2.ImageServiceImportResponse]
+    """Makes an OCI image bootable. As Build."""
+    Tag: _grpc.UnaryUnaryMultiCallable[_images_pb2.ImageServiceTagRequest, _images_pb2.ImageServiceTagResponse]
+    """Gives an image a further tag."""
+    Remove: _grpc.UnaryUnaryMultiCallable[_images_pb2.ImageServiceRemoveRequest, _images_pb2.ImageServiceRemoveResponse]
+    """A tag, and the image with its last tag; by digest, the image with all its tags."""
+    Prune: _grpc.UnaryUnaryMultiCallable[_images_pb2.ImageServicePruneRequest, _images_pb2.ImageServicePruneResponse]
+    """What nobody uses."""
 
 @_typing.type_check_only
 class ImageServiceAsyncStub(ImageServiceStub):
@@ -41,6 +51,16 @@ class ImageServiceAsyncStub(ImageServiceStub):
     List: _aio.UnaryUnaryMultiCallable[_images_pb2.ImageServiceListRequest, _images_pb2.ImageServiceListResponse]  # type: ignore[assignment]
     """Newest first."""
     Get: _aio.UnaryUnaryMultiCallable[_images_pb2.ImageServiceGetRequest, _images_pb2.ImageServiceGetResponse]  # type: ignore[assignment]
+    Build: _aio.UnaryStreamMultiCallable[_images_pb2.ImageServiceBuildRequest, _images_pb2.ImageServiceBuildResponse]  # type: ignore[assignment]
+    """From Debian packages. `progress` as it comes, `image` at last."""
+    Import: _aio.UnaryStreamMultiCallable[_images_pb2.ImageServiceImportRequest, _images_pb2.ImageServiceImportResponse]  # type: ignore[assignment]
+    """Makes an OCI image bootable. As Build."""
+    Tag: _aio.UnaryUnaryMultiCallable[_images_pb2.ImageServiceTagRequest, _images_pb2.ImageServiceTagResponse]  # type: ignore[assignment]
+    """Gives an image a further tag."""
+    Remove: _aio.UnaryUnaryMultiCallable[_images_pb2.ImageServiceRemoveRequest, _images_pb2.ImageServiceRemoveResponse]  # type: ignore[assignment]
+    """A tag, and the image with its last tag; by digest, the image with all its tags."""
+    Prune: _aio.UnaryUnaryMultiCallable[_images_pb2.ImageServicePruneRequest, _images_pb2.ImageServicePruneResponse]  # type: ignore[assignment]
+    """What nobody uses."""
 
 class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
     @_abc_1.abstractmethod
@@ -57,5 +77,45 @@ class ImageServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _images_pb2.ImageServiceGetRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_images_pb2.ImageServiceGetResponse, _abc.Awaitable[_images_pb2.ImageServiceGetResponse]]: ...
+
+    @_abc_1.abstractmethod
+    def Build(
+        self,
+        request: _images_pb2.ImageServiceBuildRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_images_pb2.ImageServiceBuildResponse], _abc.AsyncIterator[_images_pb2.ImageServiceBuildResponse]]:
+        """From Debian packages. `progress` as it comes, `image` at last."""
+
+    @_abc_1.abstractmethod
+    def Import(
+        self,
+        request: _images_pb2.ImageServiceImportRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_images_pb2.ImageServiceImportResponse], _abc.AsyncIterator[_images_pb2.ImageServiceImportResponse]]:
+        """Makes an OCI image bootable. As Build."""
+
+    @_abc_1.abstractmethod
+    def Tag(
+        self,
+        request: _images_pb2.ImageServiceTagRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_images_pb2.ImageServiceTagResponse, _abc.Awaitable[_images_pb2.ImageServiceTagResponse]]:
+        """Gives an image a further tag."""
+
+    @_abc_1.abstractmethod
+    def Remove(
+        self,
+        request: _images_pb2.ImageServiceRemoveRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_images_pb2.ImageServiceRemoveResponse, _abc.Awaitable[_images_pb2.ImageServiceRemoveResponse]]:
+        """A tag, and the image with its last tag; by digest, the image with all its tags."""
+
+    @_abc_1.abstractmethod
+    def Prune(
+        self,
+        request: _images_pb2.ImageServicePruneRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_images_pb2.ImageServicePruneResponse, _abc.Awaitable[_images_pb2.ImageServicePruneResponse]]:
+        """What nobody uses."""
 
 def add_ImageServiceServicer_to_server(servicer: ImageServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
