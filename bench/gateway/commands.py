@@ -5,9 +5,11 @@ from __future__ import annotations
 import shutil
 import tempfile
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+
+import httpx2
 
 from aetherium.bootstrap import open_platform
 from aetherium.client import AsyncClient
@@ -36,17 +38,30 @@ async def commands(machine: Machine, repeat: int) -> AsyncIterator[Measurement]:
         key = await platform.keys.create("bench", project_id=None, role=Role.ADMIN, by="bench")
         client = await stack.enter_async_context(AsyncClient.http(listener.url, api_key=key.secret))
         vm = await client.vms.create(VMSpec(resources=SIZE))
+        http = await stack.enter_async_context(
+            httpx2.AsyncClient(base_url=listener.url, headers={"authorization": f"Bearer {key.secret}"})
+        )
         row = await platform.vms.get(vm.id)
-        rest, direct = [], []
         async with platform.host.connections.session(row) as guest:
-            for _ in range(repeat):
-                begin = time.perf_counter()
-                await client.executions.run(vm.id, TRUE)
-                middle = time.perf_counter()
-                await guest.run(new_id(EXECUTION), TRUE)
-                rest.append(middle - begin)
-                direct.append(time.perf_counter() - middle)
+            ways: tuple[Callable[[], Awaitable[object]], ...] = (
+                lambda: guest.run(new_id(EXECUTION), TRUE),
+                lambda: _plain(http, vm.id),
+                lambda: client.executions.run(vm.id, TRUE),
+            )
+            rounds = [[await _timed(way()) for way in ways] for _ in range(repeat)]
         await platform.vms.delete(vm.id)
-    over, through = Samples(tuple(rest)), Samples(tuple(direct))
-    yield Measurement("exec of /bin/true over REST", over, through, "through the driver")
-    yield Measurement("what REST adds to it", Samples((over.median - through.median,)), limit=0.005)
+    direct, plain, sdk = (Samples(tuple(each)) for each in zip(*rounds, strict=True))
+    yield Measurement("exec of /bin/true over REST", plain, direct, "through the driver")
+    yield Measurement("what REST adds to it", Samples((plain.median - direct.median,)), limit=0.005)
+    yield Measurement("the same by the SDK, which may repeat it", sdk, direct, "through the driver")
+
+
+async def _plain(http: httpx2.AsyncClient, vm_id: str) -> None:
+    answer = await http.post(f"/v1/vms/{vm_id}/executions", json={"argv": list(TRUE.argv)})
+    assert answer.json()["execution"]["result"]["exit_code"] == 0, answer.text
+
+
+async def _timed(work: Awaitable[object]) -> float:
+    begin = time.perf_counter()
+    await work
+    return time.perf_counter() - begin
