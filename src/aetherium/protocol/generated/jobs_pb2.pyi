@@ -1114,7 +1114,7 @@ Global___PackedSource: _TypeAlias = PackedSource  # noqa: Y015
 
 @_typing.final
 class UploadSource(_message.Message):
-    """A file that was uploaded before, over REST, in the same project."""
+    """A file that was uploaded before, in the same project: see UploadService."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

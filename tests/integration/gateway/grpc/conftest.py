@@ -66,6 +66,12 @@ def told(error: AioRpcError) -> AetheriumError:
     return found
 
 
+async def bearer(platform: Platform, **whose: Any) -> tuple[tuple[str, str], ...]:
+    """The metadata of a call with a new key."""
+    key = await platform.keys.create("k", by="test", **whose)
+    return (("authorization", f"Bearer {key.secret}"),)
+
+
 def sh(script: str, **more: Any) -> executions_pb2.ExecutionSpec:
     """A command for the shell."""
     argv = [b"/bin/sh", b"-c", script.encode()]

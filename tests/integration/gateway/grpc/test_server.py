@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
@@ -14,7 +14,6 @@ from grpc.aio import AioRpcError, Channel, insecure_channel, secure_channel
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from aetherium.bootstrap import Platform
 from aetherium.domain.errors import InvalidInput, NotFound, Unauthenticated
 from aetherium.domain.executions import ExecutionSpec
 from aetherium.domain.identity import Role
@@ -22,32 +21,24 @@ from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM
 from aetherium.gateway.grpc.callers import Callers
 from aetherium.gateway.grpc.server import SERVICES, serve_configured, serve_grpc
-from aetherium.protocol.generated import events_pb2, executions_pb2, images_pb2, projects_pb2, vms_pb2
+from aetherium.protocol.generated import events_pb2, executions_pb2, projects_pb2, vms_pb2
 from aetherium.protocol.generated.events_pb2_grpc import EventServiceStub
 from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceStub
-from aetherium.protocol.generated.images_pb2_grpc import ImageServiceStub
 from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceStub
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceStub
 from aetherium.rpc.authority import Kind
 from tests.fixtures.certificates import Authority, authority
 from tests.fixtures.platform import fake_platform
 from tests.fixtures.ports import HOST
-from tests.integration.gateway.grpc.conftest import Served, told
+from tests.integration.gateway.grpc.conftest import Served, bearer, told
 
 if TYPE_CHECKING:
     from aetherium.protocol.generated.events_pb2_grpc import EventServiceAsyncStub
     from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceAsyncStub
-    from aetherium.protocol.generated.images_pb2_grpc import ImageServiceAsyncStub
     from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceAsyncStub
     from aetherium.protocol.generated.vms_pb2_grpc import VMServiceAsyncStub
 
 __all__ = ["authority"]
-
-
-async def _bearer(platform: Platform, **whose: Any) -> tuple[tuple[str, str], ...]:
-    """The metadata of a call with a new key."""
-    key = await platform.keys.create("k", by="test", **whose)
-    return (("authorization", f"Bearer {key.secret}"),)
 
 
 async def test_health_is_told_of_each_service(channel: Channel) -> None:
@@ -91,14 +82,6 @@ async def test_errors_have_codes_details_and_hints(channel: Channel, vm: VM) -> 
     assert (error.details["field"], error.hint) == ("vcpus", "It must be from 1 to 64.")
 
 
-async def test_images_are_listed(channel: Channel) -> None:
-    stub: ImageServiceAsyncStub = ImageServiceStub(channel)
-    listed = (await stub.List(images_pb2.ImageServiceListRequest())).images
-    assert [list(image.tags) for image in listed] == [["base"]]
-    found = (await stub.Get(images_pb2.ImageServiceGetRequest(ref="base"))).image
-    assert found == listed[0]
-
-
 async def test_projects_are_made_and_calls_are_made_in_one(served: Served, channel: Channel, vm: VM) -> None:
     stub: ProjectServiceAsyncStub = ProjectServiceStub(channel)
     quota = projects_pb2.Quota(vms=3)
@@ -123,7 +106,7 @@ async def test_projects_are_made_and_calls_are_made_in_one(served: Served, chann
 async def test_a_key_may_do_what_its_role_allows(served: Served, channel: Channel, vm: VM) -> None:
     project = await served.platform.projects.create("lab")
     viewer, stranger = [
-        await _bearer(served.platform, project_id=id_, role=Role.VIEWER)
+        await bearer(served.platform, project_id=id_, role=Role.VIEWER)
         for id_ in (DEFAULT_PROJECT, project.id)
     ]
     stub: VMServiceAsyncStub = VMServiceStub(channel)
@@ -154,12 +137,12 @@ async def test_requests_are_counted(data_dir: Path) -> None:
         serve_grpc(Callers(platform), f"{HOST}:0") as address,
         insecure_channel(address) as channel,
     ):
-        bearer = await _bearer(platform, project_id=None, role=Role.ADMIN)
+        root = await bearer(platform, project_id=None, role=Role.ADMIN)
         stub: VMServiceAsyncStub = VMServiceStub(channel)
         for _ in range(2):
-            await stub.List(vms_pb2.VMServiceListRequest(), metadata=bearer)
+            await stub.List(vms_pb2.VMServiceListRequest(), metadata=root)
         with pytest.raises(AioRpcError) as caught:
-            await stub.List(vms_pb2.VMServiceListRequest(), metadata=bearer)
+            await stub.List(vms_pb2.VMServiceListRequest(), metadata=root)
         assert caught.value.code() is StatusCode.RESOURCE_EXHAUSTED
         assert told(caught.value).code == "rate_limited"
 
@@ -193,8 +176,8 @@ async def test_over_a_network_it_is_tls_and_wants_credentials(data_dir: Path, au
                 await stub.List(vms_pb2.VMServiceListRequest(), timeout=10, metadata=metadata)
             assert caught.value.code() is StatusCode.UNAUTHENTICATED
             assert isinstance(told(caught.value), Unauthenticated)
-        bearer = await _bearer(platform, project_id=None, role=Role.ADMIN)
-        assert not (await stub.List(vms_pb2.VMServiceListRequest(), metadata=bearer)).vms
+        root = await bearer(platform, project_id=None, role=Role.ADMIN)
+        assert not (await stub.List(vms_pb2.VMServiceListRequest(), metadata=root)).vms
         with pytest.raises(InvalidInput, match="grpc_listen"):
             async with serve_grpc(Callers(platform), "0.0.0.0:0"):
                 pass
