@@ -127,7 +127,7 @@ async def test_secrets_are_given_and_masked(jobs: Jobs) -> None:
 
 
 async def test_a_missing_secret_is_refused(jobs: Jobs) -> None:
-    with pytest.raises(NotFound, match="no secret for the job .* named 'TOKEN'"):
+    with pytest.raises(NotFound, match=r"no secret for the job .* named 'TOKEN'"):
         await jobs.run(jobs.spec("true", secrets=("TOKEN",)))
     with pytest.raises(InvalidInput, match="no step asks for it"):
         await jobs.run(jobs.spec("true"), OTHER="x")
