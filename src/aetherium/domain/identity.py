@@ -120,6 +120,19 @@ class Caller:
         return replace(self, project_id=project_id)
 
 
+@dataclass(frozen=True, slots=True)
+class WhoAmI:
+    """A caller, as it is told of itself. `installation`: administers it. `project_id`, `project`: where it
+    is; None: everywhere."""
+
+    subject: str
+    role: Role
+    installation: bool
+    project_id: str | None
+    project: str | None
+    permissions: tuple[str, ...]
+
+
 LOCAL = Caller("local", Role.ADMIN, installation=True)
 
 

@@ -14,7 +14,7 @@ from aetherium.domain.audit import AuditEntry, AuditEvent, AuditHead, AuditVerif
 from aetherium.domain.checks import Check
 from aetherium.domain.executions import Execution, ExecutionResult, ExecutionSpec, ExecutionState, ResourceUse
 from aetherium.domain.guest import FileKind, FileStat, GuestMetrics
-from aetherium.domain.identity import APIKey, Member, Role
+from aetherium.domain.identity import APIKey, Member, Role, WhoAmI
 from aetherium.domain.images import Image
 from aetherium.domain.jobs import (
     Artifact,
@@ -51,7 +51,6 @@ from aetherium.gateway.rest.answers import (
     Ready,
     Written,
 )
-from aetherium.gateway.rest.whoami import WhoAmI
 from aetherium.interfaces.pool import PoolLevel
 from aetherium.services.identity.keys import IssuedKey
 

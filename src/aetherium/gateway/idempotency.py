@@ -1,130 +1,19 @@
-"""``Idempotency-Key``: a request that makes something can be repeated, and makes it once.
-
-The answer of the first one is kept for a day and given to the others. One that failed has made nothing, so it
-is forgotten and a repeat tries anew. While the first one is carried out, repeats are told so; should its
-gateway be killed meanwhile, they are told so until its lease has run out, and the next one then tries anew.
-"""
+"""The header ``Idempotency-Key``; see once.py."""
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import json
-import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
-from datetime import datetime
+from collections.abc import Mapping
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
-from starlette.responses import Response
 
-from aetherium.domain.errors import AetheriumError, Conflict, IdempotencyMismatch, InProgress
 from aetherium.domain.projects import DEFAULT_PROJECT
-from aetherium.gateway import wire
+from aetherium.gateway.once import Once
 from aetherium.gateway.platform import PlatformDep, ServicesDep
 from aetherium.gateway.rest.bodies import Key
-from aetherium.interfaces.background import beside
-from aetherium.interfaces.finishing import finish
-from aetherium.interfaces.idempotency import Earlier, IdempotencyRepository, RequestKey
-
-log = logging.getLogger(__name__)
-
-KEEP_S = 24 * 3600.0
-LEASE_S = 30.0
-# Twice may fail before the lease is over.
-_RENEW_S = LEASE_S / 3
-# An answer above that is no fact but a file, and no row for a database.
-MOST_BYTES = 1 << 20
-REPLAYED = "idempotency-replayed"
-
-Work = Callable[[], Awaitable[Any]]
-Report = Callable[[Any], None]
-
-
-@dataclass(frozen=True, slots=True)
-class Once:
-    """A request that is carried out once, if it has a key.
-
-    Args:
-        request: its name; None: it has no key.
-        fingerprint: of all that it asks for, and of who does.
-    """
-
-    repository: IdempotencyRepository
-    request: RequestKey | None = None
-    fingerprint: str = ""
-
-    async def reply(self, work: Work, status: int = 201) -> Response:
-        """The answer with the value that `work` gives, or with the one that was given before."""
-        body, again = await self._carried_out(work, status)
-        headers = {REPLAYED: "true"} if again else None
-        return Response(body, status_code=status, media_type="application/json", headers=headers)
-
-    async def value(self, work: Work) -> Any:
-        """The same as JSON types, for answers of another form."""
-        body, _ = await self._carried_out(work, 200)
-        return json.loads(body)
-
-    def progressing(self, work: Callable[[Report], Awaitable[Any]]) -> Callable[[Report], Awaitable[Any]]:
-        """The same for work that reports how far it is; a repeat has nothing to report."""
-        return lambda report: self.value(lambda: work(report))
-
-    async def _carried_out(self, work: Work, status: int) -> tuple[bytes, bool]:
-        """The answer's body, and whether it is that of an earlier request."""
-        if self.request is None:
-            return wire.encode(await work()), False
-        begun = await self.repository.begin(self.request, self.fingerprint, lease_s=LEASE_S)
-        if isinstance(begun, Earlier):
-            return self._repeat(begun), True
-        try:
-            async with beside(self._renew(begun), "idempotency"):
-                body = wire.encode(await work())
-        except BaseException:
-            await finish(self._release(begun))
-            raise
-        await finish(self._keep(begun, status, body))
-        return body, False
-
-    def _repeat(self, earlier: Earlier) -> bytes:
-        if earlier.fingerprint != self.fingerprint:
-            raise IdempotencyMismatch(
-                "This idempotency key was used for another request.",
-                hint="Use a new key for a new request, and an old one to repeat the same.",
-                field="Idempotency-Key",
-            )
-        if earlier.status is None:
-            raise InProgress("The first request with this key is being carried out.", hint="Try again.")
-        if not earlier.answer:
-            raise Conflict(
-                "The first request with this key was carried out, and its answer was too large to be kept.",
-                hint="Look for what it has made.",
-            )
-        return earlier.answer
-
-    async def _renew(self, begun: datetime) -> None:
-        while self.request is not None:
-            await asyncio.sleep(_RENEW_S)
-            try:
-                await self.repository.renew(self.request, begun, lease_s=LEASE_S)
-            except AetheriumError as error:
-                log.warning("A request that is being carried out cannot be renewed: %s", error)
-
-    async def _release(self, begun: datetime) -> None:
-        try:
-            if self.request is not None:
-                await self.repository.release(self.request, begun)
-        except AetheriumError as error:
-            log.warning("A request that failed is not forgotten yet: %s", error)
-
-    async def _keep(self, begun: datetime, status: int, body: bytes) -> None:
-        """What was made is there: that its answer cannot be kept must not make it look like a failure."""
-        kept = body if len(body) <= MOST_BYTES else b""
-        try:
-            if self.request is not None:
-                await self.repository.keep(self.request, begun, status, kept, keep_s=KEEP_S)
-        except AetheriumError as error:
-            log.warning("The answer of a request cannot be kept for repeats: %s", error)
+from aetherium.interfaces.idempotency import RequestKey
 
 
 async def _once(request: Request, services: ServicesDep, platform: PlatformDep, key: Key = "") -> Once:

@@ -30,9 +30,9 @@ from aetherium.domain import (
     workers,
 )
 from aetherium.domain.errors import InvalidInput
+from aetherium.domain.identity import WhoAmI
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.gateway.grpc.values import enum_of, from_message, moment_of, to_message
-from aetherium.gateway.rest.whoami import WhoAmI
 from aetherium.protocol.generated import (
     api_keys_pb2,
     audit_pb2,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cached_property
 from typing import TYPE_CHECKING, Protocol
 
-from aetherium.domain.identity import Caller
+from aetherium.domain.identity import ALL, Caller, WhoAmI
 from aetherium.gateway.access.access import Access, Known
 from aetherium.gateway.access.audit import Audit
 from aetherium.gateway.access.executions import Executions
@@ -106,6 +106,20 @@ class Platform:
         self._services = services
         self._access = Access(caller, services.store, services.auditor, known)
         self.caller = caller
+
+    async def whoami(self) -> WhoAmI:
+        """Who calls, in which project, and what they may do. Everybody may ask that."""
+        caller, project = self.caller, None
+        if caller.project_id is not None:
+            project = (await self._services.store.projects.find(caller.project_id)).name
+        return WhoAmI(
+            caller.subject,
+            caller.role,
+            caller.installation,
+            caller.project_id,
+            project,
+            tuple(sorted(permission for permission in ALL if caller.may(permission))),
+        )
 
     @cached_property
     def vms(self) -> VMs:

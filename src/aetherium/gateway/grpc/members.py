@@ -6,10 +6,9 @@ from __future__ import annotations
 from google.protobuf.message import Message
 
 from aetherium.domain.errors import InvalidInput
-from aetherium.domain.identity import ALL, Member, Role
+from aetherium.domain.identity import Member, Role
 from aetherium.gateway.grpc.calls import Context, Service
 from aetherium.gateway.grpc.values import enum_of, to_message, to_messages
-from aetherium.gateway.rest.whoami import WhoAmI
 from aetherium.protocol.generated import members_pb2 as pb
 from aetherium.protocol.generated.members_pb2_grpc import MemberServiceServicer
 
@@ -46,18 +45,7 @@ class MemberCalls(Service, MemberServiceServicer):
     async def WhoAmI(
         self, request: pb.MemberServiceWhoAmIRequest, context: Context
     ) -> pb.MemberServiceWhoAmIResponse:
-        caller = (await self._platform_of(context)).caller
-        project = None
-        if caller.project_id is not None:
-            project = (await self._services.store.projects.find(caller.project_id)).name
-        found = WhoAmI(
-            caller.subject,
-            caller.role,
-            caller.installation,
-            caller.project_id,
-            project,
-            tuple(sorted(permission for permission in ALL if caller.may(permission))),
-        )
+        found = await (await self._platform_of(context)).whoami()
         return to_message(pb.MemberServiceWhoAmIResponse, found)
 
 

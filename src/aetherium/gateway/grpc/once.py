@@ -1,6 +1,6 @@
 """``idempotency-key`` in a call's metadata: what makes something can be called again, and makes it once.
 
-As ``Idempotency-Key`` over HTTP, and kept in the same place; see gateway/idempotency. What is kept is the
+As ``Idempotency-Key`` over HTTP, and kept in the same place; see gateway/once.py. What is kept is the
 response.
 """
 
@@ -16,7 +16,7 @@ from google.protobuf.message import Message
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.identity import Caller
 from aetherium.domain.projects import DEFAULT_PROJECT
-from aetherium.gateway.idempotency import Once
+from aetherium.gateway.once import Once
 from aetherium.interfaces.idempotency import IdempotencyRepository, RequestKey
 from aetherium.protocol.generated.executions_pb2 import ExecutionSpec
 

@@ -15,8 +15,9 @@ from aetherium.domain.guest import OutputChunk, OutputStream
 from aetherium.gateway import wire
 from aetherium.gateway.describing import GUEST, ONCE, errors, followed
 from aetherium.gateway.following import FollowDep, Message
-from aetherium.gateway.idempotency import Once, OnceDep
+from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.lists import ByTime, Facts
+from aetherium.gateway.once import Once
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.streams import awaited
