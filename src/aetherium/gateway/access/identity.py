@@ -46,11 +46,11 @@ class Keys:
             by=caller.subject,
         )
 
-    @guards("keys:read")
+    @guards("keys:read", "key.list")
     async def list(self) -> Sequence[APIKey]:
         return await self._access.store.api_keys.list()
 
-    @guards("keys:read")
+    @guards("keys:read", "key.get")
     async def get(self, ref: str) -> APIKey:
         return await self._access.store.api_keys.find(ref)
 
@@ -81,7 +81,7 @@ class Members:
         _enough(caller, Caller("new", role, project_id=within))
         return await self._inner.add(within, subject, role, by=caller.subject)
 
-    @guards("members:read")
+    @guards("members:read", "member.list")
     async def list(self, *, project: str = "") -> Sequence[Member]:
         return await self._inner.list(await self._access.choose(project))
 
