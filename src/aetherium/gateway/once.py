@@ -26,7 +26,7 @@ from aetherium.interfaces.idempotency import Earlier, IdempotencyRepository, Req
 log = logging.getLogger(__name__)
 
 KEEP_S = 24 * 3600.0
-LEASE_S = 30.0
+LEASE_S = 15.0
 # Twice may fail before the lease is over.
 _RENEW_S = LEASE_S / 3
 # An answer above that is no fact but a file, and no row for a database.
