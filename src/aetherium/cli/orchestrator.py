@@ -22,4 +22,4 @@ def orchestrator(ctx: typer.Context, as_json: Json = False) -> None:
 
         return await daemons.serve(command, "orchestrator", daemons.orchestrator)
 
-    execute(ctx, work, as_json=as_json, connect=False, stays=True)
+    execute(ctx, work, as_json=as_json, connect=False)

@@ -69,20 +69,20 @@ def execute(
     *,
     as_json: bool = False,
     connect: bool = True,
-    stays: bool = False,
+    fast: bool = False,
     failure: int | None = None,
 ) -> NoReturn:
     """Run `work` to its end and leave with its exit code, 0 for None.
 
     Args:
-        stays: it serves others until it is ended.
+        fast: on uvloop; not for what talks to Redis, whose client does not know how uvloop's connections end.
         failure: the exit code for errors of the platform, instead of 1, for commands that mirror somebody
             else's code.
     """
     common = ctx.find_root().obj or Common()
     output = Output(as_json=as_json or common.as_json, quiet=common.quiet)
     try:
-        raise typer.Exit(_run(common, output, work, connect=connect, stays=stays))
+        raise typer.Exit(_run(common, output, work, connect=connect, fast=fast))
     except AetheriumError as error:
         code = output.fail(error)
         raise typer.Exit(failure if failure is not None and code == 1 else code) from None
@@ -96,7 +96,7 @@ def _run(
     work: Callable[[Command], Awaitable[int | None]],
     *,
     connect: bool,
-    stays: bool,
+    fast: bool,
 ) -> int:
     from aetherium.settings import Settings
 
@@ -105,7 +105,7 @@ def _run(
     command = Command(settings, output)
     # An interrupt in the middle of making the loop would leave half of one; it waits for the handlers.
     signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    with asyncio.Runner(loop_factory=_fast_loop() if stays else None) as runner:
+    with asyncio.Runner(loop_factory=_fast_loop() if fast else None) as runner:
         return runner.run(_supervise(command, work, connect=connect))
 
 

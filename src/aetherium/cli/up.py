@@ -55,7 +55,7 @@ def up(
             return await _check(command, wait)
         return await _serve(command, listen)
 
-    execute(ctx, work, as_json=as_json, connect=False, stays=True)
+    execute(ctx, work, as_json=as_json, connect=False, fast=True)
 
 
 async def _serve(command: Command, listen: str | None) -> int:

@@ -38,7 +38,7 @@ def run(ctx: typer.Context, as_json: Json = False) -> None:
 
         return await daemons.serve(command, "worker", daemons.worker)
 
-    execute(ctx, work, as_json=as_json, connect=False, stays=True)
+    execute(ctx, work, as_json=as_json, connect=False)
 
 
 @app.command("list", epilog="Examples:\n\naetherium worker list\naetherium worker list --json")
