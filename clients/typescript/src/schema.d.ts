@@ -3453,7 +3453,10 @@ export interface components {
             /** @default 10 */
             grace_s: number;
         };
-        /** @description The caller. `installation`: administers it. `project_id`, `project`: where it is; null: everywhere. */
+        /**
+         * @description A caller, as it is told of itself. `installation`: administers it. `project_id`, `project`: where it
+         *     is; None: everywhere.
+         */
         WhoAmI: {
             subject: string;
             role: components["schemas"]["Role"];
