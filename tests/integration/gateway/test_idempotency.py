@@ -12,7 +12,7 @@ import pytest
 
 from aetherium.domain.errors import Unavailable
 from aetherium.domain.vms import VM
-from aetherium.gateway import idempotency
+from aetherium.gateway import once
 from aetherium.services.vms import VMService
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.raw import http
@@ -121,7 +121,7 @@ async def test_a_command_is_run_once(client: httpx2.AsyncClient, mode: str, tmp_
 async def test_an_answer_that_is_too_large_is_not_kept(
     client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(idempotency, "MOST_BYTES", 1000)
+    monkeypatch.setattr(once, "MOST_BYTES", 1000)
     await client.post("/v1/vms", json={"name": "box"})
     body = {"argv": ["sh", "-c", "head -c 2000 /dev/zero"]}
     assert (await client.post("/v1/vms/box/executions", json=body, headers=KEY)).status_code == 200
