@@ -258,12 +258,13 @@ async def test_changes_are_recorded_before_they_are_made(data_dir: Path) -> None
 
 
 async def test_one_key_makes_one_vm_though_nobody_was_told(data_dir: Path) -> None:
-    async with fake_platform(data_dir) as services:
+    async with fake_platform(data_dir, forkable=True) as services:
         platform = Platform(services, caller("default"), Known())
         first = await platform.vms.create(VMSpec(resources=_SMALL), key="k")
         assert (await platform.vms.create(VMSpec(resources=_SMALL), key="k")).id == first.id
-        fork = (await services.vms.create(VMSpec(resources=_SMALL))).id
-        assert fork != first.id
+        assert REQUEST_LABEL in first.spec.labels
+        (fork,) = await platform.vms.fork(first.id)
+        assert REQUEST_LABEL not in fork.spec.labels
         other = (await services.projects.create("other")).id
         elsewhere = Platform(services, caller(other), Known())
         assert (await elsewhere.vms.create(VMSpec(resources=_SMALL), key="k")).id != first.id
@@ -330,6 +331,11 @@ async def test_labels_of_the_platform_and_files_of_its_host_are_not_for_callers(
         platform = Platform(services, caller("default"), Known())
         with pytest.raises(InvalidInput, match=r"aetherium\.pool"):
             await platform.vms.create(VMSpec(labels={"aetherium.pool": "x"}))
+        hidden = TaskSpec("vm.create", {"spec": {"labels": {"aetherium.pool": "x"}}})
+        with pytest.raises(InvalidInput, match=r"aetherium\.pool"):
+            await platform.tasks.submit(hidden)
+        with pytest.raises(InvalidInput, match=r"aetherium\.pool"):
+            await platform.schedules.create("x", ScheduleSpec(hidden, every_s=60.0))
         steps = (JobStep("a", run="true"),)
         for source in (
             DirectorySource("/etc"),

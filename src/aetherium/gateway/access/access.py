@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from aetherium.domain.audit import AuditEvent
 from aetherium.domain.errors import AetheriumError, Forbidden, InvalidInput
-from aetherium.domain.identity import Caller
+from aetherium.domain.identity import LOCAL, Caller
 from aetherium.domain.ids import EXECUTION, JOB, SCHEDULE, SNAPSHOT, TASK, VM, is_id
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.interfaces.audit import Auditor
@@ -23,6 +24,11 @@ from aetherium.interfaces.store import Store
 BEGUN = "begun"
 # Labels that mean something to the platform.
 RESERVED = "aetherium."
+
+
+class _Thing(Protocol):
+    @property
+    def id(self) -> str: ...
 
 
 class Known:
@@ -88,7 +94,7 @@ class Access:
     @property
     def local(self) -> bool:
         """Whether it comes over the Unix socket, from who owns this host's files anyway."""
-        return self.caller.subject == "local"
+        return self.caller.subject == LOCAL.subject
 
     async def choose(self, ref: str) -> str:
         """The id of the project that a request names; empty: the caller's. Raises NotFound for another's."""
@@ -96,43 +102,32 @@ class Access:
 
     async def vm(self, ref: str) -> str:
         """The id of one of the caller's VMs. Raises NotFound."""
-        if self._surely_own(ref, VM):
-            return ref
-        return self._noted((await self.store.vms.find(ref)).id)
+        return await self._own(ref, VM, self.store.vms.find)
 
     async def snapshot(self, ref: str) -> str:
         """As `vm`."""
-        if self._surely_own(ref, SNAPSHOT):
-            return ref
-        return self._noted((await self.store.snapshots.find(ref)).id)
+        return await self._own(ref, SNAPSHOT, self.store.snapshots.find)
 
     async def job(self, ref: str) -> str:
         """As `vm`."""
-        if self._surely_own(ref, JOB):
-            return ref
-        return self._noted((await self.store.jobs.find(ref)).id)
+        return await self._own(ref, JOB, self.store.jobs.find)
 
     async def task(self, ref: str) -> str:
         """As `vm`."""
-        if self._surely_own(ref, TASK):
-            return ref
-        return self._noted((await self.store.tasks.find(ref)).id)
+        return await self._own(ref, TASK, self.store.tasks.find)
 
     async def schedule(self, ref: str) -> str:
         """As `vm`."""
-        if self._surely_own(ref, SCHEDULE):
-            return ref
-        return self._noted((await self.store.schedules.find(ref)).id)
+        return await self._own(ref, SCHEDULE, self.store.schedules.find)
 
     async def execution(self, execution_id: str) -> str:
         """The id of an execution in one of the caller's VMs. Raises NotFound."""
-        if self._surely_own(execution_id, EXECUTION):
-            return execution_id
-        return self._noted((await self.store.executions.get(execution_id)).id)
+        return await self._own(execution_id, EXECUTION, self.store.executions.get)
 
     def note(self, id_: str) -> None:
         """What was made for the caller is its own, also before its row can be read."""
-        self._noted(id_)
+        if self.caller.project_id is not None:
+            self.known.note(id_, self.caller.project_id)
 
     @asynccontextmanager
     async def doing(self, permission: str, action: str = "", resource: str = "") -> AsyncIterator[Doing]:
@@ -155,16 +150,13 @@ class Access:
             raise
         self.auditor.note(self._event(action, what, "ok"))
 
-    def _surely_own(self, ref: str, prefix: str) -> bool:
-        if not is_id(ref, prefix):
-            return False
+    async def _own(self, ref: str, prefix: str, find: Callable[[str], Awaitable[_Thing]]) -> str:
         one = self.caller.project_id
-        return one is None or self.known.project_of(ref) == one
-
-    def _noted(self, id_: str) -> str:
-        if self.caller.project_id is not None:
-            self.known.note(id_, self.caller.project_id)
-        return id_
+        if is_id(ref, prefix) and (one is None or self.known.project_of(ref) == one):
+            return ref
+        found = (await find(ref)).id
+        self.note(found)
+        return found
 
     def _event(self, action: str, what: Doing, outcome: str) -> AuditEvent:
         caller = self.caller

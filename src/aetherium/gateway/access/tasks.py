@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Unpack
 
 from aetherium.domain.schedules import Schedule, ScheduleSpec
 from aetherium.domain.tasks import Attempt, Task, TaskSpec, TaskState
-from aetherium.gateway.access.access import Access
+from aetherium.gateway.access.access import Access, refuse_reserved
 from aetherium.gateway.access.rules import guards
 from aetherium.interfaces.task_store import TaskFilter
 from aetherium.services import bulk
@@ -150,9 +150,15 @@ class Schedules:
 
 
 def allow(access: Access, spec: TaskSpec) -> None:
-    """Raises Forbidden for a task that does what its submitter may not do."""
+    """Raises Forbidden for a task that does what its submitter may not do, and InvalidInput for one whose VM
+    would be taken for the platform's own."""
     access.caller.require("tasks:write")
     if spec.type in _ALSO:
         access.caller.require(_ALSO[spec.type])
     if spec.payload.get("secret_names"):
         access.caller.require("secrets:use")
+    wanted = spec.payload.get("spec")
+    labels = wanted.get("labels") if isinstance(wanted, Mapping) else None
+    # What is of another form is refused by the type's own check.
+    if isinstance(labels, Mapping):
+        refuse_reserved(labels)

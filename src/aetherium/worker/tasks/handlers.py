@@ -44,13 +44,14 @@ class VMHandlers:
         """Make a VM, unless an earlier attempt has on this worker. What one has made on another worker goes
         when this task has ended: see worker/reconcile.py."""
         label = {TASK_LABEL: attempt.task.id}
-        for vm in await self._vms.list(labels=label):
+        project = attempt.task.project_id
+        for vm in await self._vms.list(labels=label, project=project):
             if vm.state is VMState.RUNNING:
                 return TaskResult({"vm_id": vm.id})
             await self._vms.delete(vm.id)
         payload = attempt.payload
         spec = payload.spec.with_labels(label)
-        made = await self._vms.create(spec, snapshot=payload.snapshot, project=attempt.task.project_id)
+        made = await self._vms.create(spec, snapshot=payload.snapshot, project=project)
         return TaskResult({"vm_id": made.id})
 
     async def delete(self, attempt: Attempt) -> TaskResult:
