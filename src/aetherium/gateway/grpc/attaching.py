@@ -23,6 +23,8 @@ from aetherium.rpc.options import STDIN_WINDOW
 Request = pb.ExecutionServiceAttachRequest
 Response = pb.ExecutionServiceAttachResponse
 
+# What it takes to give a command stdin, and to end that.
+_WRITE = "executions:write"
 _SIGHUP = 1
 
 
@@ -49,7 +51,10 @@ async def source(platform: Platform, first: pb.AttachOpen) -> AsyncIterator[tupl
                 raise
         return
     execution = await platform.executions.get(first.execution_id)
-    async with platform.executions.attach(
+    # Who may only read follows all the same; its end is none of the command's stdin.
+    writes = platform.caller.may(_WRITE)
+    follow = platform.executions.interact if writes else platform.executions.attach
+    async with follow(
         execution.id, stdout_offset=first.stdout_offset, stderr_offset=first.stderr_offset
     ) as attachment:
         yield execution, attachment
@@ -109,6 +114,7 @@ class Session:
                 case "stdin":
                     await self._take(request.stdin)
                 case "stdin_end":
+                    self._caller.require(_WRITE)
                     break
                 case "signal":
                     await self._executions.signal(self._id, request.signal)
@@ -121,7 +127,7 @@ class Session:
         self._stdin.put_nowait(None)
 
     async def _take(self, data: bytes) -> None:
-        self._caller.require("executions:write")
+        self._caller.require(_WRITE)
         self._received += len(data)
         self._stdin.put_nowait(data)
         await self._changes.until(lambda: self._received - self._taken <= STDIN_WINDOW)
@@ -130,12 +136,12 @@ class Session:
         closed = False
         while (data := await self._stdin.get()) is not None:
             try:
-                if not closed:
+                if not closed and self._caller.may(_WRITE):
                     await self._attachment.write_stdin(data)
             except AetheriumError:
                 closed = True  # it closed its stdin, or has ended: what comes now goes nowhere
             self._taken += len(data)
             self._changes.tell()
             await self._out.put(Response(stdin_ack=self._taken))
-        if not closed:
+        if not closed and self._caller.may(_WRITE):
             await self._attachment.close_stdin()

@@ -4,7 +4,7 @@
 from __future__ import annotations
 
 from aetherium.domain.vms import VM, VMSpec, VMState
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.calls import Context, Service, limit_of, metadata_of, page
 from aetherium.gateway.grpc.values import enums_of, from_message, to_message, to_messages
 from aetherium.protocol.generated import vms_pb2 as pb
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceServicer
@@ -22,9 +22,11 @@ class VMCalls(Service, VMServiceServicer):
         platform = await self._platform_of(context)
         spec = from_message(request.spec, VMSpec)
         snapshot = request.snapshot if request.HasField("snapshot") else None
+        key = metadata_of(context).get("idempotency-key", "")
 
         async def create() -> pb.VMServiceCreateResponse:
-            return pb.VMServiceCreateResponse(vm=_vm(await platform.vms.create(spec, snapshot=snapshot)))
+            made = await platform.vms.create(spec, snapshot=snapshot, key=key)
+            return pb.VMServiceCreateResponse(vm=_vm(made))
 
         return await self._once(platform, context, request, pb.VMServiceCreateResponse, create)
 

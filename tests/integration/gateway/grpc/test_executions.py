@@ -11,11 +11,13 @@ from grpc import StatusCode
 from grpc.aio import AioRpcError, Channel, StreamStreamCall, insecure_channel
 
 from aetherium.domain.executions import ExecutionState
+from aetherium.domain.identity import Role
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM
 from aetherium.protocol.generated import executions_pb2 as pb
 from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceStub
 from tests.fixtures.waiting import eventually
-from tests.integration.gateway.grpc.conftest import Served, sh, told
+from tests.integration.gateway.grpc.conftest import Served, bearer, sh, told
 
 if TYPE_CHECKING:
     from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceAsyncStub
@@ -239,3 +241,28 @@ async def test_who_does_not_read_holds_up_output_and_not_controls(
         ended = await served.platform.executions.wait(execution_id)
     assert ended.state is ExecutionState.CANCELLED
     call.cancel()
+
+
+async def test_who_only_reads_neither_writes_nor_ends_stdin(
+    served: Served, stub: ExecutionServiceAsyncStub, vm: VM
+) -> None:
+    viewer = await bearer(served.platform, project_id=DEFAULT_PROJECT, role=Role.VIEWER)
+    writer, execution_id = await _attach(stub, sh("echo on; cat", stdin=True))
+    await _until(writer, b"on")
+    # Who is in a project finds an execution by its row, which is written some milliseconds late.
+    await served.platform.host.journal.flush()
+    for more in ((), (Request(stdin=b"x"),), (Request(stdin_end=Empty()),)):
+        reader = stub.Attach(None, metadata=viewer)
+        await reader.write(Request(open=pb.AttachOpen(execution_id=execution_id)))
+        await _until(reader, b"on")
+        for request in more:
+            await reader.write(request)
+            with pytest.raises(AioRpcError) as caught:
+                await _rest(reader)
+            assert caught.value.code() is StatusCode.PERMISSION_DENIED
+        if not more:
+            await reader.done_writing()
+    await writer.write(Request(stdin=b"still there"))
+    await _until(writer, b"still there")
+    await writer.write(Request(stdin_end=Empty()))
+    assert (await _rest(writer))[1].exit_code == 0
