@@ -136,7 +136,7 @@ class Session:
         closed = False
         while (data := await self._stdin.get()) is not None:
             try:
-                if not closed and self._caller.may(_WRITE):
+                if not closed:
                     await self._attachment.write_stdin(data)
             except AetheriumError:
                 closed = True  # it closed its stdin, or has ended: what comes now goes nowhere
