@@ -102,27 +102,27 @@ class Access:
 
     async def vm(self, ref: str) -> str:
         """The id of one of the caller's VMs. Raises NotFound."""
-        return await self._own(ref, VM, self.store.vms.find)
+        return await self._own(ref, VM, lambda store: store.vms.find(ref))
 
     async def snapshot(self, ref: str) -> str:
         """As `vm`."""
-        return await self._own(ref, SNAPSHOT, self.store.snapshots.find)
+        return await self._own(ref, SNAPSHOT, lambda store: store.snapshots.find(ref))
 
     async def job(self, ref: str) -> str:
         """As `vm`."""
-        return await self._own(ref, JOB, self.store.jobs.find)
+        return await self._own(ref, JOB, lambda store: store.jobs.find(ref))
 
     async def task(self, ref: str) -> str:
         """As `vm`."""
-        return await self._own(ref, TASK, self.store.tasks.find)
+        return await self._own(ref, TASK, lambda store: store.tasks.find(ref))
 
     async def schedule(self, ref: str) -> str:
         """As `vm`."""
-        return await self._own(ref, SCHEDULE, self.store.schedules.find)
+        return await self._own(ref, SCHEDULE, lambda store: store.schedules.find(ref))
 
     async def execution(self, execution_id: str) -> str:
         """The id of an execution in one of the caller's VMs. Raises NotFound."""
-        return await self._own(execution_id, EXECUTION, self.store.executions.get)
+        return await self._own(execution_id, EXECUTION, lambda store: store.executions.get(execution_id))
 
     def note(self, id_: str) -> None:
         """What was made for the caller is its own, also before its row can be read."""
@@ -150,11 +150,11 @@ class Access:
             raise
         self.auditor.note(self._event(action, what, "ok"))
 
-    async def _own(self, ref: str, prefix: str, find: Callable[[str], Awaitable[_Thing]]) -> str:
+    async def _own(self, ref: str, prefix: str, find: Callable[[Store], Awaitable[_Thing]]) -> str:
         one = self.caller.project_id
         if is_id(ref, prefix) and (one is None or self.known.project_of(ref) == one):
             return ref
-        found = (await find(ref)).id
+        found = (await find(self.store)).id
         self.note(found)
         return found
 
