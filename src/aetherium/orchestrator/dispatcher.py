@@ -70,27 +70,31 @@ class Dispatcher:
         """Read everything again: something was changed, or this leadership is new."""
         self._read_at = float("-inf")
 
-    async def dispatch(self, epoch: LeaderEpoch) -> int:
-        """One turn: how many tasks were placed. Raises Conflict when `epoch` is over, Unavailable."""
-        facts = await self._known()
-        # At once: a task that waits for nothing but this is placed a round trip earlier.
-        waiting, load = await asyncio.gather(self._store.tasks.lanes(), self._store.tasks.load())
+    async def dispatch(self, epoch: LeaderEpoch) -> bool:
+        """One turn: whether another one may place more, though nothing has changed meanwhile. Raises Conflict
+        when `epoch` is over, Unavailable."""
+        # At once: a task that waits for nothing but this is placed some round trips earlier.
+        facts, waiting, load = await asyncio.gather(
+            self._known(), self._store.tasks.lanes(), self._store.tasks.load()
+        )
         lanes = [lane for lane in waiting if lane.rank not in facts.paused]
         self._turns.forget(lanes)
         if not lanes:
-            return 0
+            return False
         found = rooms(facts.workers, load.workers)
         room = sum(max(0, each.tasks) for each in found)
         if not room and found:
-            return 0
-        heads = await self._heads(lanes, min(_HEADS, max(room, 1)))
+            return False
+        looked_at = min(_HEADS, max(room, 1))
+        heads = await self._heads(lanes, looked_at)
         turn = _Turn(facts, load, found, self._strategy)
         turn.allowances = await self._allowances(facts, heads, room)
         placed = turn.run(self._turns, heads)
         await self._give_back(turn)
         sent = await self._place(placed, epoch) if placed else 0
         await self._explain(turn)
-        return sent
+        all_seen = all(len(tasks) < looked_at for tasks in heads.values())
+        return sent < len(placed) or (sent > 0 and not all_seen)
 
     async def resend(self, after_s: float) -> int:
         """Send tickets again that were not followed by a claim; how many these were."""
@@ -103,12 +107,19 @@ class Dispatcher:
     async def _known(self) -> _Facts:
         now = time.monotonic()
         if now - self._read_at >= _FRESH_S:
+            workers, projects, paused, limits, images = await asyncio.gather(
+                self._store.workers.list(),
+                self._store.projects.list(),
+                self._store.queues.paused(),
+                self._store.queues.limits(),
+                self._store.images.tags(),
+            )
             self._facts = _Facts(
-                workers=await self._store.workers.list(),
-                projects={each.id: each for each in await self._store.projects.list()},
-                paused=frozenset(each.rank for each in await self._store.queues.paused()),
-                limits=await self._store.queues.limits(),
-                images=await self._store.images.tags(),
+                workers=workers,
+                projects={each.id: each for each in projects},
+                paused=frozenset(each.rank for each in paused),
+                limits=limits,
+                images=images,
             )
             self._read_at = now
         return self._facts

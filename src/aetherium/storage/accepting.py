@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import sqlalchemy as sa
@@ -18,6 +18,10 @@ from aetherium.storage.tables import dependencies, tasks
 from aetherium.storage.taskrows import COLUMNS, new_row, to_task
 
 _MICROSECOND = timedelta(microseconds=1)
+# What is the time of acceptance in the row of a plain task.
+_NOW = ("created_at", "updated_at", "ready_at")
+_UNKNOWN = datetime.min.replace(tzinfo=UTC)
+_INSERT_TASKS = sa.insert(tasks)
 
 
 async def accept(connection: AsyncConnection, database: Database, given: Sequence[NewTask]) -> Sequence[Task]:
@@ -37,12 +41,32 @@ async def accept(connection: AsyncConnection, database: Database, given: Sequenc
         if new.spec.unique_s:
             rows[new.id]["unique_until"] = at + timedelta(seconds=new.spec.unique_s)
     if rows:
-        await connection.execute(sa.insert(tasks), list(rows.values()))
+        await connection.execute(_INSERT_TASKS, list(rows.values()))
     if links:
         await connection.execute(sa.insert(dependencies), links)
     made = {key: to_task(rows[new.id]) for key, new in first.items()}
     await announce(connection, [task for task in made.values() if task.state is TaskState.DEAD], at)
     return [known[key] if (key := _key(new)) in known else made[key] for new in given]
+
+
+def is_plain(new: NewTask) -> bool:
+    """Whether all that is to be done is to write a row."""
+    spec = new.spec
+    return new.worker_id is None and spec.run_at is None and not spec.after and not spec.unique_key
+
+
+def plainly(database: Database) -> sa.Executable:
+    """Write the row of a plain task, which begins to wait now: gives the time. Gives nothing if there is one
+    with its key, or its id. One statement, where `accept` needs four: this is how most tasks come."""
+    moments = dict.fromkeys(_NOW, database.moment())
+    return database.insert(tasks).values(moments).on_conflict_do_nothing().returning(tasks.c.created_at)  # type: ignore[no-any-return]
+
+
+async def accept_plainly(connection: AsyncConnection, statement: sa.Executable, new: NewTask) -> Task | None:
+    """The task, by the statement of `plainly`; None if there was one already."""
+    row = {name: value for name, value in new_row(new, _UNKNOWN).items() if name not in _NOW}
+    at = await connection.scalar(statement, row)
+    return None if at is None else to_task(row | dict.fromkeys(_NOW, at))
 
 
 def _key(new: NewTask) -> tuple[str, str]:

@@ -54,17 +54,26 @@ class Database(Protocol):
         does."""
         ...
 
+    async def write_one(self, work: Work[T]) -> T:
+        """As `write`, for a single statement: where a statement commits by itself, that saves the round trips
+        of BEGIN and COMMIT."""
+        ...
+
     async def read(self, work: Work[T]) -> T:
         """Do `work`, which only reads; each of its queries sees what was committed before. Raises
         Unavailable."""
         ...
 
     def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
-        """The database's time, so many seconds from now, as an expression."""
+        """The database's time, so many seconds from when the statement is carried out, as an expression."""
         ...
 
     def insert(self, table: sa.Table) -> Any:
         """An INSERT that knows ON CONFLICT."""
+        ...
+
+    def pairs(self, parameter: str) -> sa.TableValuedAlias:
+        """A parameter that is a JSON object with texts as values, as a table of `key` and `value`."""
         ...
 
     async def close(self) -> None:
@@ -90,15 +99,25 @@ class SqliteDatabase:
         # A transaction cut in the middle would keep the write lock.
         return await finish(self._unit(self._writer, work))
 
+    async def write_one(self, work: Work[T]) -> T:
+        return await self.write(work)
+
     async def read(self, work: Work[T]) -> T:
         # Without BEGIN and COMMIT a query costs half as much.
         return await finish(self._unit(self._reader, work))
 
     def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
-        return sa.literal(self._clock.now() + timedelta(seconds=seconds), UtcTime)
+        # Asked when the statement is carried out: it may be an old one.
+        return sa.bindparam(
+            None, callable_=lambda: self._clock.now() + timedelta(seconds=seconds), type_=UtcTime
+        )
 
     def insert(self, table: sa.Table) -> Any:
         return sqlite.insert(table)
+
+    def pairs(self, parameter: str) -> sa.TableValuedAlias:
+        given = sa.bindparam(parameter, type_=sa.Text)
+        return sa.func.json_each(given).table_valued("key", "value", name=f"{parameter}_pairs")
 
     async def close(self) -> None:
         await finish(_dispose(self._reader, self._writer))
@@ -152,12 +171,18 @@ class PostgresDatabase:
                 },
             },
         )
-        self._reading = self._engine.execution_options(isolation_level="AUTOCOMMIT")
+        self._each_by_itself = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def write(self, work: Work[T]) -> T:
+        return await self._write(self._engine, work)
+
+    async def write_one(self, work: Work[T]) -> T:
+        return await self._write(self._each_by_itself, work)
+
+    async def _write(self, engine: AsyncEngine, work: Work[T]) -> T:
         for turn in range(_RETRIES):
             try:
-                return await finish(self._unit(self._engine, work))
+                return await finish(self._unit(engine, work))
             except IntegrityError:
                 raise
             except DBAPIError as error:
@@ -166,13 +191,17 @@ class PostgresDatabase:
         raise AssertionError
 
     async def read(self, work: Work[T]) -> T:
-        return await finish(self._unit(self._reading, work))
+        return await finish(self._unit(self._each_by_itself, work))
 
     def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
         return sa.literal_column(f"({_SERVER_NOW} + {round(seconds * 1e6)})", UtcTime())
 
     def insert(self, table: sa.Table) -> Any:
         return postgresql.insert(table)
+
+    def pairs(self, parameter: str) -> sa.TableValuedAlias:
+        given = sa.cast(sa.bindparam(parameter, type_=sa.Text), sa.JSON)
+        return sa.func.json_each_text(given).table_valued("key", "value", name=f"{parameter}_pairs")
 
     async def close(self) -> None:
         await finish(_dispose(self._engine))
@@ -207,6 +236,9 @@ class Bound:
         async with self._connection.begin_nested():
             return await work(self._connection)
 
+    async def write_one(self, work: Work[T]) -> T:
+        return await self.write(work)
+
     async def read(self, work: Work[T]) -> T:
         return await work(self._connection)
 
@@ -215,6 +247,9 @@ class Bound:
 
     def insert(self, table: sa.Table) -> Any:
         return self._database.insert(table)
+
+    def pairs(self, parameter: str) -> sa.TableValuedAlias:
+        return self._database.pairs(parameter)
 
     async def close(self) -> None:
         return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
-from datetime import datetime
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
@@ -11,7 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from aetherium.domain.tasks import WAITING, Task, TaskState
 from aetherium.domain.workers import PRESENT, Usage, WorkerState
-from aetherium.interfaces.task_store import Lane, LeaderEpoch, Load, Placement
+from aetherium.interfaces.task_store import Lane, Load
 from aetherium.storage import leaders
 from aetherium.storage.database import Database
 from aetherium.storage.ending import DEADLINE, give_up
@@ -90,49 +90,53 @@ async def waiting(connection: AsyncConnection, wanted: Sequence[Lane], limit: in
     """The first of each lane."""
     found: list[Task] = []
     for begin in range(0, len(wanted), _LANES_AT_ONCE):
-        parts = [_first(lane, limit) for lane in wanted[begin : begin + _LANES_AT_ONCE]]
-        query = parts[0] if len(parts) == 1 else sa.union_all(*parts)
-        found += [to_task(row) for row in (await connection.execute(query)).mappings()]
+        some = wanted[begin : begin + _LANES_AT_ONCE]
+        values: dict[str, object] = {"most": limit}
+        for place, lane in enumerate(some):
+            values |= {
+                f"rank{place}": lane.rank,
+                f"project{place}": lane.project_id,
+                f"type{place}": lane.type,
+            }
+        rows = (await connection.execute(_firsts(len(some)), values)).mappings()
+        found += [to_task(row) for row in rows]
     return found
 
 
-def _first(lane: Lane, limit: int) -> sa.Select[Any]:
+@lru_cache
+def _firsts(lanes: int) -> sa.Executable:
+    """The statement for so many lanes."""
+    parts = [_first(place) for place in range(lanes)]
+    return parts[0] if lanes == 1 else sa.union_all(*parts)
+
+
+def _first(place: int) -> sa.Select[Any]:
     inner = (
         sa.select(*COLUMNS)
         .where(
             sa.text(READY),
-            tasks.c.rank == lane.rank,
-            tasks.c.project_id == lane.project_id,
-            tasks.c.type == lane.type,
+            tasks.c.rank == sa.bindparam(f"rank{place}"),
+            tasks.c.project_id == sa.bindparam(f"project{place}"),
+            tasks.c.type == sa.bindparam(f"type{place}"),
         )
         .order_by(tasks.c.ready_at, tasks.c.id)
-        .limit(limit)
+        .limit(sa.bindparam("most", type_=sa.Integer))
         .subquery()
     )
     return sa.select(*inner.c)
 
 
-async def place(
-    connection: AsyncConnection, database: Database, placements: Sequence[Placement], epoch: LeaderEpoch
-) -> Collection[str]:
-    """Those that could be placed. Raises Conflict when `epoch` is over."""
-    # Asked within the same statements: a round trip less.
-    leading = leaders.present(epoch).cte("leading")
-    by_worker: dict[str, list[str]] = {}
-    for each in placements:
-        by_worker.setdefault(each.worker_id, []).append(each.task_id)
-    placed: set[str] = set()
-    for worker_id, ids in sorted(by_worker.items()):
-        change = (
-            sa.update(tasks)
-            .where(tasks.c.id.in_(ids), sa.text(READY), sa.exists(sa.select(leading)))
-            .values(worker_id=worker_id, placed_at=database.moment(), reason="")
-            .returning(tasks.c.id)
-        )
-        placed |= set(await connection.scalars(change))
-    if not placements or len(placed) < len(placements):
-        await leaders.require(connection, epoch)
-    return placed
+def placing(database: Database) -> sa.Executable:
+    """Give waiting tasks to workers, while an epoch is the present one: `given` is a JSON object of both, the
+    rest see leaders.naming. One statement, whatever is placed where."""
+    goes = database.pairs("given")
+    leading = leaders.PRESENT.cte("leading")
+    return (
+        sa.update(tasks)
+        .where(tasks.c.id == goes.c.key, sa.text(READY), sa.exists(sa.select(leading)))
+        .values(worker_id=goes.c.value, placed_at=database.moment(), reason="")
+        .returning(tasks.c.id)
+    )
 
 
 async def unclaimed(
@@ -216,19 +220,32 @@ def _add(by_worker: dict[str, Usage], by_project: dict[str, Usage], row: Mapping
         table[key] = table.get(key, Usage()) + more
 
 
-async def present(
-    connection: AsyncConnection, database: Database, worker_id: str, incarnation: int
-) -> datetime | None:
-    """The time, if the worker's lease holds now; it cannot be lost before this transaction ends."""
-    query = (
-        sa.select(database.moment())
+def claiming(database: Database) -> sa.Executable:
+    """Begin attempts at tasks that are placed on a worker, while its lease holds, which it cannot lose before
+    this transaction ends: `claims` is a JSON object of tasks and the numbers of their attempts that are to
+    begin, `worker` and `incarnation` say whose they are. Gives COLUMNS."""
+    claims = database.pairs("claims")
+    at = database.moment()
+    here = (
+        sa.select(workers.c.id)
         .where(
-            workers.c.id == worker_id,
-            workers.c.incarnation == incarnation,
+            workers.c.id == sa.bindparam("worker"),
+            workers.c.incarnation == sa.bindparam("incarnation"),
             workers.c.state.in_(sorted(PRESENT)),
-            workers.c.lease_until > database.moment(),
+            workers.c.lease_until > at,
         )
         .with_for_update(read=True, of=workers)
+        .cte("here")
     )
-    found: datetime | None = await connection.scalar(query)
-    return found
+    return (
+        sa.update(tasks)
+        .where(
+            tasks.c.id == claims.c.key,
+            tasks.c.attempt == sa.cast(claims.c.value, sa.Integer) - 1,
+            tasks.c.worker_id == sa.bindparam("worker"),
+            states(TaskState.QUEUED),
+            sa.exists(sa.select(here)),
+        )
+        .values(state=TaskState.RUNNING, attempt=tasks.c.attempt + 1, started_at=at, updated_at=at)
+        .returning(*COLUMNS)
+    )

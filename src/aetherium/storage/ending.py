@@ -34,15 +34,9 @@ async def end_attempts(
 ) -> Sequence[Task]:
     """End those attempts that are still the present ones; their tasks as they are now."""
     given = {outcome.task_id: outcome for outcome in outcomes}
-    query = (
-        sa.select(*COLUMNS)
-        .where(tasks.c.id.in_(given), states(*ACTIVE))
-        .order_by(tasks.c.id)
-        .with_for_update()
-    )
     rows = [
         row
-        for row in (await connection.execute(query)).mappings().all()
+        for row in (await connection.execute(_RUNNING, {"ids": list(given)})).mappings().all()
         if row["attempt"] == given[row["id"]].attempt
     ]
     if not rows:
@@ -126,6 +120,31 @@ _CHANGED = (
 _KEPT_SEALED = tuple(name for name in _CHANGED if name != "sealed")
 
 
+def _update(names: Iterable[str]) -> sa.Executable:
+    values = {name: sa.bindparam(name, type_=tasks.c[name].type) for name in names}
+    return (
+        sa.update(tasks)
+        .where(tasks.c.id == sa.bindparam("row"))
+        .values(**values, updated_at=sa.bindparam("at"), reason="", parked=0)
+    )
+
+
+# Made once: SQLAlchemy takes longer to recognise a statement than a database to carry it out.
+_RUNNING = (
+    sa.select(*COLUMNS)
+    .where(tasks.c.id.in_(sa.bindparam("ids", expanding=True)), states(*ACTIVE))
+    .order_by(tasks.c.id)
+    .with_for_update()
+)
+_UPDATES = {names: _update(names) for names in (_CHANGED, _KEPT_SEALED)}
+_END_ATTEMPT = (
+    sa.update(attempts)
+    .where(attempts.c.task_id == sa.bindparam("task"), attempts.c.number == sa.bindparam("attempt_number"))
+    .values(ended_at=sa.bindparam("at"), error_code=sa.bindparam("code"), error=sa.bindparam("text"))
+)
+_DEPENDENTS = sa.select(dependencies).where(dependencies.c.after_id.in_(sa.bindparam("ids", expanding=True)))
+
+
 async def settle(
     connection: AsyncConnection, rows: Sequence[Row], changes: Sequence[Values], at: datetime
 ) -> Sequence[Task]:
@@ -140,45 +159,25 @@ async def settle(
 async def _write(
     connection: AsyncConnection, rows: Sequence[Row], changes: Sequence[Values], at: datetime
 ) -> Sequence[Task]:
-    for names in (_CHANGED, _KEPT_SEALED):
+    for names, change in _UPDATES.items():
         batch = [
-            {"row": row["id"], "at": at, **{name: change.get(name, row.get(name)) for name in names}}
-            for row, change in zip(rows, changes, strict=True)
-            if ("sealed" in change) == ("sealed" in names)
+            {"row": row["id"], "at": at, **{name: new.get(name, row.get(name)) for name in names}}
+            for row, new in zip(rows, changes, strict=True)
+            if ("sealed" in new) == ("sealed" in names)
         ]
         if batch:
-            await connection.execute(_update(names), batch)
+            await connection.execute(change, batch)
     return [
-        to_task({**row, **change, "updated_at": at, "reason": ""})
-        for row, change in zip(rows, changes, strict=True)
+        to_task({**row, **new, "updated_at": at, "reason": ""})
+        for row, new in zip(rows, changes, strict=True)
     ]
-
-
-def _update(names: Iterable[str]) -> Any:
-    values = {name: sa.bindparam(name, type_=tasks.c[name].type) for name in names}
-    return (
-        sa.update(tasks)
-        .where(tasks.c.id == sa.bindparam("row"))
-        .values(**values, updated_at=sa.bindparam("at"), reason="", parked=0)
-    )
 
 
 async def _end_attempt_rows(
     connection: AsyncConnection, rows: Sequence[Row], given: Mapping[str, Outcome], at: datetime
 ) -> None:
-    change = (
-        sa.update(attempts)
-        .where(
-            attempts.c.task_id == sa.bindparam("task"), attempts.c.number == sa.bindparam("attempt_number")
-        )
-        .values(
-            ended_at=sa.bindparam("at"),
-            error_code=sa.bindparam("code"),
-            error=sa.bindparam("text"),
-        )
-    )
     await connection.execute(
-        change,
+        _END_ATTEMPT,
         [
             {
                 "task": row["id"],
@@ -225,8 +224,8 @@ def _event(task: Task, at: datetime) -> Event:
 
 
 async def _free_dependents(connection: AsyncConnection, done: Sequence[Task], at: datetime) -> Sequence[Task]:
-    query = sa.select(dependencies).where(dependencies.c.after_id.in_([task.id for task in done]))
-    waiting = (await connection.execute(query)).mappings().all()
+    values = {"ids": [task.id for task in done]}
+    waiting = (await connection.execute(_DEPENDENTS, values)).mappings().all()
     if not waiting:
         return ()
     good = {task.id for task in done if task.state is TaskState.SUCCEEDED and task.ok}

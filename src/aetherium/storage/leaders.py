@@ -12,24 +12,27 @@ from aetherium.interfaces.task_store import LeaderEpoch
 from aetherium.storage.database import Database
 from aetherium.storage.tables import leaders
 
-
-def present(epoch: LeaderEpoch) -> sa.Select[tuple[int]]:
-    """Gives a row if `epoch` is the present one; it stays so until this transaction ends. That its lease may
-    have run out does not matter as long as nobody has taken over."""
-    return (
-        sa.select(leaders.c.number)
-        .where(
-            leaders.c.name == epoch.name,
-            leaders.c.number == epoch.number,
-            leaders.c.holder == epoch.holder,
-        )
-        .with_for_update(read=True)
+# Gives a row if an epoch is the present one; it stays so until this transaction ends. That its lease may have
+# run out does not matter as long as nobody has taken over. Its parameters: `naming`.
+PRESENT = (
+    sa.select(leaders.c.number)
+    .where(
+        leaders.c.name == sa.bindparam("epoch_name"),
+        leaders.c.number == sa.bindparam("epoch_number"),
+        leaders.c.holder == sa.bindparam("epoch_holder"),
     )
+    .with_for_update(read=True)
+)
+
+
+def naming(epoch: LeaderEpoch) -> dict[str, object]:
+    """The parameters of PRESENT."""
+    return {"epoch_name": epoch.name, "epoch_number": epoch.number, "epoch_holder": epoch.holder}
 
 
 async def require(connection: AsyncConnection, epoch: LeaderEpoch) -> None:
     """Raise Conflict unless `epoch` is the present one."""
-    if await connection.scalar(present(epoch)) is None:
+    if await connection.scalar(PRESENT, naming(epoch)) is None:
         raise Conflict(f"{epoch.holder} leads {epoch.name} no longer.", epoch=epoch.number)
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from functools import cached_property
 from typing import Any, TypeVar, Unpack
 
 import sqlalchemy as sa
@@ -21,7 +23,7 @@ from aetherium.interfaces.task_store import (
     TaskFilter,
     TaskRepository,
 )
-from aetherium.storage import accepting, dispatching
+from aetherium.storage import accepting, dispatching, leaders
 from aetherium.storage.database import Database, now
 from aetherium.storage.ending import Values, end_attempts, give_up, settle
 from aetherium.storage.finding import find_id
@@ -35,6 +37,7 @@ T = TypeVar("T")
 
 # Made once: SQLAlchemy takes longer to recognise a statement than SQLite to carry it out.
 _ONE = sa.select(*COLUMNS).where(tasks.c.id == sa.bindparam("task"))
+_INSERT_ATTEMPTS = sa.insert(attempts)
 
 
 class SqlTasks:
@@ -45,6 +48,16 @@ class SqlTasks:
         self._seen = seen(tasks, scope.of_project)
 
     async def accept(self, given: Sequence[NewTask]) -> Sequence[Task]:
+        if len(given) == 1 and accepting.is_plain(given[0]):
+            try:
+                made = await self._database.write_one(
+                    lambda c: accepting.accept_plainly(c, self._accepting, given[0])
+                )
+                if made is not None:
+                    return [made]
+            except IntegrityError:  # explained below
+                pass
+
         async def work(connection: AsyncConnection) -> Sequence[Task]:
             return await accepting.accept(connection, self._database, given)
 
@@ -57,6 +70,10 @@ class SqlTasks:
             return await self._database.write(work)
         except IntegrityError as error:
             raise AlreadyExists("There is a task with one of these ids already.", kind="task") from error
+
+    @cached_property
+    def _accepting(self) -> sa.Executable:
+        return accepting.plainly(self._database)
 
     async def get(self, task_id: str) -> Task:
         return await self._database.read(lambda c: _get(c, task_id))
@@ -119,7 +136,20 @@ class SqlTasks:
         return await self._database.read(lambda c: dispatching.waiting(c, wanted, limit))
 
     async def place(self, placements: Sequence[Placement], epoch: LeaderEpoch) -> Collection[str]:
-        return await self._write(dispatching.place, placements, epoch)
+        goes = json.dumps({each.task_id: each.worker_id for each in placements})
+        values = {"given": goes, **leaders.naming(epoch)}
+
+        async def work(connection: AsyncConnection) -> Collection[str]:
+            return set(await connection.scalars(self._placing, values))
+
+        placed = await self._database.write_one(work)
+        if not placements or len(placed) < len(placements):
+            await self._database.read(lambda c: leaders.require(c, epoch))
+        return placed
+
+    @cached_property
+    def _placing(self) -> sa.Executable:
+        return dispatching.placing(self._database)
 
     async def explain(self, reasons: Mapping[str, str], *, park: bool) -> None:
         change = (
@@ -158,28 +188,24 @@ class SqlTasks:
     async def claim(
         self, claims: Sequence[tuple[str, int]], worker_id: str, incarnation: int
     ) -> Sequence[Task]:
+        values = {
+            # Of several tickets for one task only the last can be good: attempts are counted upwards.
+            "claims": json.dumps(dict(sorted(claims))),
+            "worker": worker_id,
+            "incarnation": incarnation,
+        }
+
         async def work(connection: AsyncConnection) -> Sequence[Task]:
-            at = await dispatching.present(connection, self._database, worker_id, incarnation)
-            if at is None:
-                return ()
-            change = (
-                sa.update(tasks)
-                .where(
-                    sa.tuple_(tasks.c.id, tasks.c.attempt).in_([(ref, number - 1) for ref, number in claims]),
-                    tasks.c.worker_id == worker_id,
-                    states(TaskState.QUEUED),
-                )
-                .values(state=TaskState.RUNNING, attempt=tasks.c.attempt + 1, started_at=at, updated_at=at)
-                .returning(*COLUMNS)
-            )
-            begun = [to_task(row) for row in (await connection.execute(change)).mappings()]
+            begun = [to_task(row) for row in (await connection.execute(self._claiming, values)).mappings()]
             if begun:
-                await connection.execute(
-                    sa.insert(attempts), [_attempt_row(task, worker_id) for task in begun]
-                )
+                await connection.execute(_INSERT_ATTEMPTS, [_attempt_row(task, worker_id) for task in begun])
             return begun
 
         return await self._database.write(work)
+
+    @cached_property
+    def _claiming(self) -> sa.Executable:
+        return dispatching.claiming(self._database)
 
     async def finish(self, outcomes: Sequence[Outcome]) -> Sequence[Task]:
         return await self._write(end_attempts, outcomes)

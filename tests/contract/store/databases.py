@@ -12,6 +12,7 @@ from aetherium.interfaces.clock import SystemClock
 from aetherium.storage.database import Database, PostgresDatabase, SqliteDatabase
 from aetherium.storage.scope import Scope
 from aetherium.storage.store import SqlStore
+from aetherium.storage.tables import UtcTime
 
 
 class Clock(SystemClock):
@@ -32,7 +33,8 @@ class AheadPostgres(PostgresDatabase):
         self._clock = clock
 
     def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
-        return super().moment(seconds + self._clock.ahead_s)
+        ahead = sa.bindparam(None, callable_=lambda: round(self._clock.ahead_s * 1e6), type_=sa.BigInteger)
+        return sa.type_coerce(sa.type_coerce(super().moment(seconds), sa.BigInteger) + ahead, UtcTime)
 
 
 class Stores:

@@ -112,7 +112,7 @@ class WorkersContract:
         await store.workers.stop(worker.id, worker.incarnation)
         assert (await store.tasks.get(task.id)).failures == 2
         assert (await store.workers.get(worker.id)).state is WorkerState.STOPPED
-        assert await store.tasks.claim([(task.id, 3)], worker.id, worker.incarnation) == ()
+        assert not await store.tasks.claim([(task.id, 3)], worker.id, worker.incarnation)
 
     async def test_draining_outlives_a_restart(self, store: Store) -> None:
         worker = await a_worker(store)
