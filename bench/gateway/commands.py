@@ -14,12 +14,10 @@ import httpx2
 
 from aetherium.bootstrap import open_platform
 from aetherium.client import AsyncClient
-from aetherium.domain.identity import Role
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.vms import VMSpec
-from aetherium.gateway import tcp
-from aetherium.gateway.server import serve_platform
 from aetherium.settings import Settings
+from bench.gateway.server import up
 from bench.machine import SIZE, TRUE, Machine, data_dir
 from bench.report import Measurement, Samples
 
@@ -27,32 +25,31 @@ _SETTLED_S = 0.1
 
 
 async def commands(machine: Machine, repeat: int) -> AsyncIterator[Measurement]:
-    """One process serves and asks: what HTTP costs on both sides counts as ours."""
-    repeat *= 30
+    """`aetherium up` serves one VM; the other one, of the same kind, is this process's."""
     async with AsyncExitStack() as stack:
         scratch = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="aetherium-bench-")))
-        shutil.copytree(data_dir() / "images", scratch / "images", symlinks=True)
-        settings = Settings(data_dir=scratch, pool=(), rate_limit_key="100000000/minute")
+        for name in ("here", "served"):
+            shutil.copytree(data_dir() / "images", scratch / name / "images", symlinks=True)
+        settings = Settings(data_dir=scratch / "here", pool=())
         platform = await stack.enter_async_context(open_platform(settings, background=True))
-        listener = stack.enter_context(tcp.listening(settings, "127.0.0.1:0"))
-        assert listener is not None
-        socket = scratch / "run" / "s"
-        await stack.enter_async_context(serve_platform(platform, socket, grace_s=1.0, tcp=listener))
-        key = await platform.keys.create("bench", project_id=None, role=Role.ADMIN, by="bench")
-        client = await stack.enter_async_context(AsyncClient.http(listener.url, api_key=key.secret))
+        own = await platform.vms.create(VMSpec(resources=SIZE))
+        server = await stack.enter_async_context(up(scratch / "served", {"AETHERIUM_POOL": "[]"}))
+        client = await stack.enter_async_context(AsyncClient.http(server.url, api_key=server.key))
         vm = await client.vms.create(VMSpec(resources=SIZE))
         http = await stack.enter_async_context(
-            httpx2.AsyncClient(base_url=listener.url, headers={"authorization": f"Bearer {key.secret}"})
+            httpx2.AsyncClient(base_url=server.url, headers={"authorization": f"Bearer {server.key}"})
         )
-        row = await platform.vms.get(vm.id)
-        async with platform.host.connections.session(row) as guest:
+        async with platform.host.connections.session(own) as guest:
             ways: tuple[Callable[[], Awaitable[object]], ...] = (
                 lambda: guest.run(new_id(EXECUTION), TRUE),
                 lambda: _plain(http, vm.id),
                 lambda: client.executions.run(vm.id, TRUE),
             )
-            rounds = [[await _timed(way()) for way in ways] for _ in range(repeat)]
-        await platform.vms.delete(vm.id)
+            for way in ways:
+                await way()
+            rounds = [[await _timed(way()) for way in ways] for _ in range(repeat * 30)]
+        await client.vms.delete(vm.id)
+        await platform.vms.delete(own.id)
     direct, plain, sdk = (Samples(tuple(each)) for each in zip(*rounds, strict=True))
     yield Measurement("exec of /bin/true over REST", plain, direct, "through the driver")
     yield Measurement("what REST adds to it", Samples((plain.median - direct.median,)), limit=0.005)

@@ -15,7 +15,7 @@ from aetherium.gateway.access import Known, Services
 from aetherium.gateway.auth import Authentication
 from aetherium.gateway.bounds import Bodies, Deadlines
 from aetherium.gateway.headers import AnswerHeaders
-from aetherium.gateway.origins import Origins, Sharing
+from aetherium.gateway.origins import Origins, sharing
 from aetherium.gateway.rest import (
     api_keys,
     audit,
@@ -39,6 +39,7 @@ from aetherium.gateway.rest import (
     whoami,
     workers,
 )
+from aetherium.gateway.rest.part import API
 from aetherium.gateway.streams import Drain, error_document
 
 # In the order of the documentation.
@@ -94,14 +95,14 @@ def create_app(services: Services, drain: Drain | None = None) -> FastAPI:
     app.include_router(docs.router)
     app.include_router(health.router)
     for module in _PARTS:
-        app.include_router(module.router, prefix="/v1")
+        app.include_router(module.router, prefix=API)
     # From the inside out.
     app.add_middleware(Authentication, services=services)
     app.add_middleware(Deadlines, services=services)
     app.add_middleware(Origins, services=services)
     app.add_middleware(Unforeseen)
     app.add_middleware(Bodies, services=services)
-    app.add_middleware(Sharing, services=services)
+    app.add_middleware(sharing, services=services)
     app.add_middleware(AnswerHeaders)
     return app
 

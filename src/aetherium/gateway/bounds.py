@@ -40,6 +40,9 @@ class Bodies:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
+        if not _has_body(scope):
+            await self._app(scope, receive, send)
+            return
         largest = None if _is_upload(scope) else self._largest
         exchange = _Exchange(scope, receive, send, largest, self._body_s)
         if not await exchange.refused():
@@ -77,6 +80,11 @@ def unbounded(scope: Scope) -> None:
         deadline.reschedule(None)
 
 
+def _has_body(scope: Scope) -> bool:
+    length = header(scope, b"content-length")
+    return length not in ("", "0") or bool(header(scope, b"transfer-encoding"))
+
+
 def _is_upload(scope: Scope) -> bool:
     return _UPLOADS.fullmatch(f"{scope['method']} {scope['path']}") is not None
 
@@ -102,7 +110,7 @@ class _Exchange:
         self._bytes = 0
         self._waited_s = 0.0
         self._length = header(scope, b"content-length")
-        self._whole = self._length in ("", "0") and not header(scope, b"transfer-encoding")
+        self._whole = False
         self._started = False
         self._refused = False
 

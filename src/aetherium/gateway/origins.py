@@ -46,22 +46,18 @@ _ANSWER_HEADERS = (
 _PORTS = {"http": 80, "https": 443, "ws": 80, "wss": 443}
 
 
-class Sharing:
+def sharing(app: ASGIApp, services: Services) -> ASGIApp:
     """Tells browsers that pages of the setting `cors_origins` may read all answers."""
-
-    def __init__(self, app: ASGIApp, services: Services) -> None:
-        self._app = app
-        if allowed := services.settings.cors_origins:
-            self._app = CORSMiddleware(
-                app,
-                allow_origins=allowed,
-                allow_methods=_METHODS,
-                allow_headers=_REQUEST_HEADERS,
-                expose_headers=_ANSWER_HEADERS,
-            )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._app(scope, receive, send)
+    allowed = services.settings.cors_origins
+    if not allowed:
+        return app
+    return CORSMiddleware(
+        app,
+        allow_origins=allowed,
+        allow_methods=_METHODS,
+        allow_headers=_REQUEST_HEADERS,
+        expose_headers=_ANSWER_HEADERS,
+    )
 
 
 class Origins:

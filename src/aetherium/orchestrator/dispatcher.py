@@ -105,24 +105,31 @@ class Dispatcher:
         return len(late)
 
     async def _known(self) -> _Facts:
-        now = time.monotonic()
-        if now - self._read_at >= _FRESH_S:
-            workers, projects, paused, limits, images = await asyncio.gather(
-                self._store.workers.list(),
-                self._store.projects.list(),
-                self._store.queues.paused(),
-                self._store.queues.limits(),
-                self._store.images.tags(),
-            )
-            self._facts = _Facts(
-                workers=workers,
-                projects={each.id: each for each in projects},
-                paused=frozenset(each.rank for each in paused),
-                limits=limits,
-                images=images,
-            )
-            self._read_at = now
+        if time.monotonic() - self._read_at >= _FRESH_S:
+            self._read_at = time.monotonic()  # what is forgotten while it is read is read again
+            try:
+                self._facts = await self._read()
+            except BaseException:
+                self.forget()
+                raise
         return self._facts
+
+    async def _read(self) -> _Facts:
+        store = self._store
+        workers, projects, paused, limits, images = await asyncio.gather(
+            store.workers.list(),
+            store.projects.list(),
+            store.queues.paused(),
+            store.queues.limits(),
+            store.images.tags(),
+        )
+        return _Facts(
+            workers=workers,
+            projects={each.id: each for each in projects},
+            paused=frozenset(each.rank for each in paused),
+            limits=limits,
+            images=images,
+        )
 
     async def _heads(self, lanes: Sequence[Lane], limit: int) -> Mapping[Lane, Sequence[Task]]:
         heads: dict[Lane, list[Task]] = {}

@@ -15,7 +15,7 @@ from aetherium.orchestrator.dispatcher import Dispatcher
 from aetherium.orchestrator.retention import Retention
 from aetherium.orchestrator.schedules import ScheduleRunner
 from aetherium.services.events import EVENTS
-from aetherium.services.tasks import DISPATCH, TaskService
+from aetherium.services.tasks import DISPATCH, SETTINGS, TaskService
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,9 @@ class Orchestrator:
 
     async def _listen(self) -> None:
         async with self._bus.listen([DISPATCH]) as hints:
-            async for _ in hints:
+            async for _, message in hints:
+                if message == SETTINGS:
+                    self._dispatcher.forget()
                 self._wake.set()
 
     async def _elected(self) -> LeaderEpoch:

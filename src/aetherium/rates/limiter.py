@@ -12,7 +12,7 @@ from typing import TypeVar
 from limits import RateLimitItemPerSecond
 from limits.aio.storage import MemoryStorage, RedisStorage
 from limits.aio.storage.base import Storage
-from limits.aio.strategies import MovingWindowRateLimiter
+from limits.aio.strategies import SlidingWindowCounterRateLimiter
 from redis.asyncio import BlockingConnectionPool
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
@@ -34,12 +34,13 @@ _REST_S = 5.0
 
 
 class _Windows:
-    """Windows in one storage."""
+    """Windows in one storage: two counters for each name and rate, whatever the rate. Of the last full period
+    counts the share that the window still reaches into, as if its requests had come evenly."""
 
     def __init__(self, storage: Storage) -> None:
         # Both: the strategy holds the storage by a weak reference.
         self.storage = storage
-        self._strategy = MovingWindowRateLimiter(storage)
+        self._strategy = SlidingWindowCounterRateLimiter(storage)
 
     async def hit(self, rate: Rate, name: str) -> Window:
         allowed = await self._strategy.hit(_item(rate), name)

@@ -10,7 +10,7 @@ from aetherium.domain.ids import PROJECT, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT, Project, Quota
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.store import Store
-from aetherium.services.tasks import DISPATCH
+from aetherium.services.tasks import DISPATCH, SETTINGS
 
 _NAME = re.compile(r"^[a-z0-9][a-z0-9-]{0,62}$")
 
@@ -50,7 +50,7 @@ class ProjectService:
         """Replace what a project may use at once; what runs goes on."""
         project = await self._store.projects.find(ref)
         changed = await self._store.projects.set_quota(project.id, _checked(quota))
-        await self._bus.publish(DISPATCH)  # more may begin now
+        await self._bus.publish(DISPATCH, SETTINGS)  # more may begin now
         return changed
 
 

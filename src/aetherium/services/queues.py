@@ -10,7 +10,7 @@ from aetherium.domain.tasks import ACTIVE, WAITING, Priority, TaskState, TypeLim
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.store import Store
 from aetherium.services.task_types import TaskTypes
-from aetherium.services.tasks import DISPATCH
+from aetherium.services.tasks import DISPATCH, SETTINGS
 
 
 class QueueService:
@@ -51,7 +51,7 @@ class QueueService:
 
     async def _pause(self, priority: Priority, *, on: bool) -> Queue:
         await self._store.queues.pause(priority, on=on)
-        await self._bus.publish(DISPATCH)
+        await self._bus.publish(DISPATCH, SETTINGS)
         return await self.get(priority)
 
     async def limits(self) -> Mapping[str, TypeLimit]:
@@ -62,11 +62,11 @@ class QueueService:
         """Bound how fast, and how many at once, tasks of a type may begin. Raises InvalidInput."""
         self._types.get(task_type)
         await self._store.queues.limit(task_type, limit)
-        await self._bus.publish(DISPATCH)
+        await self._bus.publish(DISPATCH, SETTINGS)
 
     async def unlimit(self, task_type: str) -> None:
         """Take the limit of a type away. Raises NotFound."""
         if task_type not in await self._store.queues.limits():
             raise NotFound("limit of the task type", task_type, hint="See: aetherium queue limit")
         await self._store.queues.limit(task_type, None)
-        await self._bus.publish(DISPATCH)
+        await self._bus.publish(DISPATCH, SETTINGS)

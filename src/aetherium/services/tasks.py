@@ -26,6 +26,8 @@ from aetherium.services.task_types import TaskTypes
 
 # Topics of the bus.
 DISPATCH = "dispatch"
+# The message of DISPATCH when the state of workers, queues, limits or quotas has changed.
+SETTINGS = "settings"
 ENDS = "tasks.ended"
 # How often a waiter looks by itself, for hints may be lost.
 _LOOK_S = 1.0

@@ -8,7 +8,7 @@ from aetherium.domain.errors import NotFound
 from aetherium.domain.workers import Usage, Worker, WorkerStatus
 from aetherium.interfaces.bus import EventBus
 from aetherium.interfaces.store import Store
-from aetherium.services.tasks import DISPATCH
+from aetherium.services.tasks import DISPATCH, SETTINGS
 
 
 class WorkerService:
@@ -40,7 +40,7 @@ class WorkerService:
 
     async def _drain(self, ref: str, *, on: bool) -> WorkerStatus:
         worker = await self._store.workers.drain(ref, on=on)
-        await self._bus.publish(DISPATCH)
+        await self._bus.publish(DISPATCH, SETTINGS)
         return await self._status(worker)
 
     async def remove(self, ref: str) -> None:
@@ -48,7 +48,7 @@ class WorkerService:
         worker = await self._store.workers.find(ref)
         if not await self._store.workers.remove(worker.id):
             raise NotFound("worker", ref)
-        await self._bus.publish(DISPATCH)
+        await self._bus.publish(DISPATCH, SETTINGS)
 
     async def _status(self, worker: Worker) -> WorkerStatus:
         load = await self._store.tasks.load()

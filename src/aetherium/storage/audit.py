@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import cached_property
 from typing import Any, Unpack
 
 import sqlalchemy as sa
@@ -21,6 +22,16 @@ _HEAD = 1
 _head_row = sa.select(audit_head.c.seq, audit_head.c.hash, audit_head.c.signature).where(
     audit_head.c.id == _HEAD
 )
+# Made once, for whoever changes something waits for them.
+_MOVE_HEAD = (
+    sa.update(audit_head)
+    .where(audit_head.c.id == _HEAD)
+    .values({name: sa.bindparam(f"new_{name}") for name in ("seq", "hash", "signature")})
+)
+_INSERT_HEAD = sa.insert(audit_head).values(
+    id=_HEAD, **{name: sa.bindparam(f"new_{name}") for name in ("seq", "hash", "signature")}
+)
+_INSERT = sa.insert(audit)
 
 
 class SqlAudit:
@@ -31,20 +42,15 @@ class SqlAudit:
         self._seen = seen(audit, scope.of_project)
 
     async def append(self, link: Link) -> AuditBatch:
-        query = sa.select(
-            audit_head.c.seq, audit_head.c.hash, audit_head.c.signature, self._database.moment().label("now")
-        ).where(audit_head.c.id == _HEAD)
-
         async def work(connection: AsyncConnection) -> AuditBatch:
-            row = (await connection.execute(query.with_for_update())).mappings().first()
+            row = (await connection.execute(self._end)).mappings().first()
             if row is None:
                 batch = link(None, await now(connection, self._database))
-                await connection.execute(sa.insert(audit_head).values(id=_HEAD, **_head_values(batch.head)))
+                await connection.execute(_INSERT_HEAD, _head_values(batch.head))
             else:
                 batch = link(_head(row), row["now"])
-                change = sa.update(audit_head).where(audit_head.c.id == _HEAD)
-                await connection.execute(change.values(_head_values(batch.head)))
-            await connection.execute(sa.insert(audit), [_values(entry) for entry in batch.entries])
+                await connection.execute(_MOVE_HEAD, _head_values(batch.head))
+            await connection.execute(_INSERT, [_values(entry) for entry in batch.entries])
             if batch.checkpoint is not None:
                 values = _checkpoint_values(batch.checkpoint)
                 await connection.execute(sa.insert(audit_checkpoints).values(values))
@@ -54,6 +60,11 @@ class SqlAudit:
             return await self._database.write(work)
         except IntegrityError as error:
             raise Conflict("The next number of the audit log is taken.", hint="Try again.") from error
+
+    @cached_property
+    def _end(self) -> sa.Executable:
+        """Locked, with the time."""
+        return _head_row.add_columns(self._database.moment().label("now")).with_for_update()
 
     async def end(self) -> AuditEnd:
         # One query, so that all of it is of one moment.
@@ -145,7 +156,7 @@ def _entry(row: Mapping[Any, Any]) -> AuditEntry:
 
 
 def _head_values(head: AuditHead) -> dict[str, Any]:
-    return {"seq": head.seq, "hash": head.hash, "signature": bytes.fromhex(head.signature)}
+    return {"new_seq": head.seq, "new_hash": head.hash, "new_signature": bytes.fromhex(head.signature)}
 
 
 def _head(row: Mapping[Any, Any]) -> AuditHead:

@@ -11,6 +11,7 @@ server ends because they waited for one another (deadlock) are done again.
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -26,10 +27,12 @@ from sqlalchemy.pool import AsyncAdaptedQueuePool
 from aetherium.domain.errors import Unavailable
 from aetherium.interfaces.clock import Clock
 from aetherium.interfaces.finishing import finish
+from aetherium.storage import sqlite_driver
 from aetherium.storage.tables import UtcTime
 
 T = TypeVar("T")
 Work = Callable[[AsyncConnection], Awaitable[T]]
+Opener = Callable[[], AbstractAsyncContextManager[AsyncConnection]]
 
 # Other processes write for milliseconds; a migration may take seconds.
 BUSY_MS = 30_000
@@ -97,14 +100,14 @@ class SqliteDatabase:
 
     async def write(self, work: Work[T]) -> T:
         # A transaction cut in the middle would keep the write lock.
-        return await finish(self._unit(self._writer, work))
+        return await finish(self._unit(self._writer.begin(), work))
 
     async def write_one(self, work: Work[T]) -> T:
         return await self.write(work)
 
     async def read(self, work: Work[T]) -> T:
         # Without BEGIN and COMMIT a query costs half as much.
-        return await finish(self._unit(self._reader, work))
+        return await finish(self._unit(self._reader.connect(), work))
 
     def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
         # Asked when the statement is carried out: it may be an old one.
@@ -122,9 +125,9 @@ class SqliteDatabase:
     async def close(self) -> None:
         await finish(_dispose(self._reader, self._writer))
 
-    async def _unit(self, engine: AsyncEngine, work: Work[T]) -> T:
+    async def _unit(self, opening: AbstractAsyncContextManager[AsyncConnection], work: Work[T]) -> T:
         try:
-            async with engine.begin() as connection:
+            async with opening as connection:
                 return await work(connection)
         except IntegrityError:
             raise
@@ -174,15 +177,15 @@ class PostgresDatabase:
         self._each_by_itself = self._engine.execution_options(isolation_level="AUTOCOMMIT")
 
     async def write(self, work: Work[T]) -> T:
-        return await self._write(self._engine, work)
+        return await self._write(self._engine.begin, work)
 
     async def write_one(self, work: Work[T]) -> T:
-        return await self._write(self._each_by_itself, work)
+        return await self._write(self._each_by_itself.connect, work)
 
-    async def _write(self, engine: AsyncEngine, work: Work[T]) -> T:
+    async def _write(self, open_one: Opener, work: Work[T]) -> T:
         for turn in range(_RETRIES):
             try:
-                return await finish(self._unit(engine, work))
+                return await finish(self._unit(open_one(), work))
             except IntegrityError:
                 raise
             except DBAPIError as error:
@@ -191,7 +194,7 @@ class PostgresDatabase:
         raise AssertionError
 
     async def read(self, work: Work[T]) -> T:
-        return await finish(self._unit(self._each_by_itself, work))
+        return await finish(self._unit(self._each_by_itself.connect(), work))
 
     def moment(self, seconds: float = 0.0) -> sa.ColumnElement[datetime]:
         return sa.literal_column(f"({_SERVER_NOW} + {round(seconds * 1e6)})", UtcTime())
@@ -206,9 +209,9 @@ class PostgresDatabase:
     async def close(self) -> None:
         await finish(_dispose(self._engine))
 
-    async def _unit(self, engine: AsyncEngine, work: Work[T]) -> T:
+    async def _unit(self, opening: AbstractAsyncContextManager[AsyncConnection], work: Work[T]) -> T:
         try:
-            async with engine.begin() as connection:
+            async with opening as connection:
                 return await work(connection)
         except IntegrityError:
             raise
@@ -286,7 +289,7 @@ def _sqlite_engine(path: Path, *, size: int, query_only: bool) -> AsyncEngine:
         skip_autocommit_rollback=query_only,
         pool_reset_on_return=None if query_only else "rollback",
         hide_parameters=True,  # what a command was given is nothing for a log
-        connect_args={"isolation_level": None, "timeout": BUSY_MS / 1000},
+        async_creator=lambda: sqlite_driver.connect(path, BUSY_MS / 1000),
     )
 
     def connected(connection: Any, _record: Any) -> None:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Body
+from fastapi import Body
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.identity import APIKey, Role
@@ -14,10 +14,11 @@ from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.wire import refusing_unknown_keys
 from aetherium.services.identity.keys import GRACE_S, IssuedKey
 
-router = APIRouter(prefix="/api-keys", tags=["API keys"])
+router = Part(prefix="/api-keys", tags=["API keys"])
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.audit import AuditEntry, AuditVerification
@@ -16,10 +16,11 @@ from aetherium.gateway.describing import lines
 from aetherium.gateway.examples import AUDIT_LINES
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import awaited, ndjson
 from aetherium.interfaces.audit import AuditFilter
 
-router = APIRouter(prefix="/audit", tags=["audit"])
+router = Part(prefix="/audit", tags=["audit"])
 
 Known = Annotated[str, Query(pattern="^[0-9]{1,18}:[0-9a-f]{64}$")]
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.errors import NotFound
@@ -13,8 +12,9 @@ from aetherium.gateway.lists import ByTime, Labels
 from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import Where, choice
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/dead-letters", tags=["dead letters"])
+router = Part(prefix="/dead-letters", tags=["dead letters"])
 
 
 @router.get("", response_model=answers.Page[Task])

@@ -6,15 +6,16 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from aetherium.gateway import wire
 from aetherium.gateway.describing import followed
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/events", tags=["events"])
+router = Part(prefix="/events", tags=["events"])
 
 _EVENT = Message(
     {

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from enum import StrEnum
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from aetherium.domain.executions import Execution, ExecutionSpec, ExecutionState
@@ -20,10 +20,11 @@ from aetherium.gateway.lists import ByTime, Facts
 from aetherium.gateway.once import Once
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.guest import Attachment
 
-router = APIRouter(tags=["executions"])
+router = Part(tags=["executions"])
 
 _OUTPUT = (
     Message({"stream": "stdout", "offset": 0, "text": "Linux\n"}, "output", "out:6,err:0"),

@@ -11,7 +11,7 @@ from contextlib import asynccontextmanager
 from email.utils import formatdate
 from typing import Annotated, Protocol
 
-from fastapi import APIRouter, Header, Query, Request
+from fastapi import Header, Query, Request
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.errors import GuestError, InvalidInput
@@ -23,9 +23,10 @@ from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.ranges import Content, answer
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import StreamResponse, awaited, primed
 
-router = APIRouter(prefix="/vms/{ref}/files", tags=["files"])
+router = Part(prefix="/vms/{ref}/files", tags=["files"])
 
 _TAR = "application/x-tar"
 _CHANGES = (

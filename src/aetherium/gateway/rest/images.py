@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.images import Image
@@ -16,9 +15,10 @@ from aetherium.gateway.lists import BySort, Facts, Name
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import ndjson
 
-router = APIRouter(prefix="/images", tags=["images"])
+router = Part(prefix="/images", tags=["images"])
 
 _STEP = {"stage": "Installing packages", "fraction": 0.4, "detail": "git"}
 _MADE = {

@@ -25,7 +25,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
@@ -36,10 +36,11 @@ from aetherium.gateway import problems, wire
 from aetherium.gateway.connections import cut
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import Drain, Stalled, error_document, in_time
 from aetherium.interfaces.guest import Attachment
 
-router = APIRouter(tags=["executions"])
+router = Part(tags=["executions"])
 
 WINDOW = 8
 SIGHUP = 1

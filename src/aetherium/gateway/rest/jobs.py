@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 from typing import Annotated
 
-from fastapi import APIRouter, Query, Request
+from fastapi import Query, Request
 from starlette.responses import Response
 
 from aetherium.domain.errors import NotFound
@@ -20,11 +20,12 @@ from aetherium.gateway.lists import ByTime, Labels, Name
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.ranges import Content, answer
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import Drain, StreamResponse, awaited, primed
 from aetherium.interfaces.store import JobFilter
 from aetherium.services.job_journal import FINISHED
 
-router = APIRouter(prefix="/jobs", tags=["jobs"])
+router = Part(prefix="/jobs", tags=["jobs"])
 
 Delta = Annotated[bool, Query(description="Against what was delivered.")]
 _TEXT = "text/plain; charset=utf-8"

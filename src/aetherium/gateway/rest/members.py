@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import APIRouter, Body, Path, Query
+from fastapi import Body, Path, Query
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.identity import Member, Role
@@ -13,9 +13,10 @@ from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.wire import refusing_unknown_keys
 
-router = APIRouter(prefix="/members", tags=["members"])
+router = Part(prefix="/members", tags=["members"])
 
 
 @dataclass(frozen=True, slots=True)

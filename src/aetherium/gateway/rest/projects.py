@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from aetherium.domain.projects import Project
@@ -12,8 +11,9 @@ from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.lists import BySort, Facts, Name, Sort
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/projects", tags=["projects"])
+router = Part(prefix="/projects", tags=["projects"])
 
 
 @router.get("", response_model=answers.Page[Project])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.queues import Queue
@@ -10,8 +9,9 @@ from aetherium.domain.tasks import Priority, TypeLimit
 from aetherium.gateway import wire
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/queues", tags=["queues"])
+router = Part(prefix="/queues", tags=["queues"])
 
 
 @router.get("", response_model=answers.Page[Queue])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from aetherium.domain.schedules import Schedule
@@ -15,8 +15,9 @@ from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.lists import BySort, Facts, Name, Sort
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/schedules", tags=["schedules"])
+router = Part(prefix="/schedules", tags=["schedules"])
 
 
 @router.post("", status_code=201, response_model=Schedule, responses=errors(*ONCE, "already_exists"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.secrets import KeyRotation, Secret, SecretScope
@@ -12,8 +12,9 @@ from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/secrets", tags=["secrets"])
+router = Part(prefix="/secrets", tags=["secrets"])
 
 Scope = Annotated[SecretScope, Query(description="In which executions it may be used.")]
 Target = Annotated[str, Query(description="The image's tag or digest, or the job's name, that it is for.")]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from aetherium.domain.snapshots import Snapshot, SnapshotState
@@ -14,8 +14,9 @@ from aetherium.gateway.idempotency import OnceDep
 from aetherium.gateway.lists import BySort, Facts, Labels, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(tags=["snapshots"])
+router = Part(tags=["snapshots"])
 
 
 @router.post(

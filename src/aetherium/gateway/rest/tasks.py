@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import cache
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from pydantic import TypeAdapter
 from starlette.responses import JSONResponse, Response
 
@@ -17,10 +17,11 @@ from aetherium.gateway.lists import ByTime, Labels
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.choosing import States, Where, choice
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.handlers import TaskType
 
-router = APIRouter(prefix="/tasks", tags=["tasks"])
+router = Part(prefix="/tasks", tags=["tasks"])
 
 
 @router.post("", status_code=201, response_model=Task, responses=errors("already_exists", "limit_exceeded"))

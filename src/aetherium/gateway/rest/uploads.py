@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Header, Request
+from fastapi import Header, Request
 from starlette.responses import Response
 
 from aetherium.domain.uploads import Upload
@@ -12,8 +12,9 @@ from aetherium.gateway import wire
 from aetherium.gateway.describing import OCTETS, errors, takes
 from aetherium.gateway.digests import Checked, parse
 from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/uploads", tags=["jobs"])
+router = Part(prefix="/uploads", tags=["jobs"])
 
 
 @router.post(

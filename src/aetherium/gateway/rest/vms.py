@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Header, Query
+from fastapi import Header, Query
 from starlette.responses import JSONResponse, Response
 
 from aetherium.domain.checks import Check
@@ -17,10 +17,11 @@ from aetherium.gateway.lists import BySort, Facts, Labels, Name
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
+from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import NDJSON, ndjson
 from aetherium.services.vms import silent
 
-router = APIRouter(prefix="/vms", tags=["vms"])
+router = Part(prefix="/vms", tags=["vms"])
 
 MaxBytes = Annotated[int, Query(ge=1, le=1 << 20, description="So many at most.")]
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter
 from starlette.responses import Response
 
 from aetherium.domain.identity import WhoAmI
 from aetherium.gateway import wire
 from aetherium.gateway.platform import PlatformDep
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/whoami", tags=["members"])
+router = Part(prefix="/whoami", tags=["members"])
 
 
 @router.get("", response_model=WhoAmI)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Query
+from fastapi import Query
 from starlette.responses import Response
 
 from aetherium.domain.workers import WorkerState, WorkerStatus
@@ -13,8 +13,9 @@ from aetherium.gateway.describing import errors
 from aetherium.gateway.lists import BySort, Facts, Labels, Name, Sort
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
+from aetherium.gateway.rest.part import Part
 
-router = APIRouter(prefix="/workers", tags=["workers"])
+router = Part(prefix="/workers", tags=["workers"])
 
 
 @router.get("", response_model=answers.Page[WorkerStatus])
