@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import shutil
 import tempfile
 import time
@@ -10,13 +11,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 
-import httpx2
-
 from aetherium.bootstrap import open_platform
 from aetherium.client import AsyncClient
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.domain.vms import VMSpec
 from aetherium.settings import Settings
+from bench.gateway.load import Ask, connected, written
 from bench.gateway.server import up
 from bench.machine import SIZE, TRUE, Machine, data_dir
 from bench.report import Measurement, Samples
@@ -36,13 +36,14 @@ async def commands(machine: Machine, repeat: int) -> AsyncIterator[Measurement]:
         server = await stack.enter_async_context(up(scratch / "served", {"AETHERIUM_POOL": "[]"}))
         client = await stack.enter_async_context(AsyncClient.http(server.url, api_key=server.key))
         vm = await client.vms.create(VMSpec(resources=SIZE))
-        http = await stack.enter_async_context(
-            httpx2.AsyncClient(base_url=server.url, headers={"authorization": f"Bearer {server.key}"})
-        )
+        ask = await stack.enter_async_context(connected(server.port))
+        headers = {"authorization": f"Bearer {server.key}"}
+        body = json.dumps({"argv": TRUE.argv}).encode()
+        request = written("POST", f"/v1/vms/{vm.id}/executions", headers, body)
         async with platform.host.connections.session(own) as guest:
             ways: tuple[Callable[[], Awaitable[object]], ...] = (
                 lambda: guest.run(new_id(EXECUTION), TRUE),
-                lambda: _plain(http, vm.id),
+                lambda: _plain(ask, request),
                 lambda: client.executions.run(vm.id, TRUE),
             )
             for way in ways:
@@ -56,9 +57,9 @@ async def commands(machine: Machine, repeat: int) -> AsyncIterator[Measurement]:
     yield Measurement("the same by the SDK, which may repeat it", sdk, direct, "through the driver")
 
 
-async def _plain(http: httpx2.AsyncClient, vm_id: str) -> None:
-    answer = await http.post(f"/v1/vms/{vm_id}/executions", json={"argv": list(TRUE.argv)})
-    assert answer.json()["execution"]["result"]["exit_code"] == 0, answer.text
+async def _plain(ask: Ask, request: bytes) -> None:
+    answer = json.loads(await ask(request))
+    assert answer["execution"]["result"]["exit_code"] == 0, answer
 
 
 async def _timed(work: Awaitable[object]) -> float:

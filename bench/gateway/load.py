@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 
+# A request, and the body of its answer. Raises AssertionError for an answer other than 200.
+Ask = Callable[[bytes], Awaitable[bytes]]
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -15,8 +18,7 @@ async def rate(pid: int, port: int, path: str, headers: Mapping[str, str], count
 
     Raises AssertionError for an answer other than 200.
     """
-    lines = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
-    request = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{lines}\r\n".encode()
+    request = written("GET", path, headers)
     before = cpu_s(pid)
     async with asyncio.TaskGroup() as group:
         for _ in range(at_once):
@@ -30,17 +32,35 @@ def cpu_s(pid: int) -> float:
     return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
-async def _repeat(port: int, request: bytes, count: int) -> None:
+def written(method: str, path: str, headers: Mapping[str, str], body: bytes = b"") -> bytes:
+    """A request."""
+    length = {"content-length": str(len(body)), "content-type": "application/json"} if body else {}
+    lines = "".join(f"{name}: {value}\r\n" for name, value in {**headers, **length}.items())
+    return f"{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{lines}\r\n".encode() + body
+
+
+@asynccontextmanager
+async def connected(port: int) -> AsyncIterator[Ask]:
+    """A connection to a port of this host. No HTTP library: what it costs is not the server's."""
     reader, writer = await asyncio.open_connection("127.0.0.1", port)
+
+    async def ask(request: bytes) -> bytes:
+        writer.write(request)
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200"), head
+        return await reader.readexactly(_length(head))
+
     try:
-        for _ in range(count):
-            writer.write(request)
-            head = await reader.readuntil(b"\r\n\r\n")
-            assert head.startswith(b"HTTP/1.1 200"), head
-            await reader.readexactly(_length(head))
+        yield ask
     finally:
         writer.close()
         await writer.wait_closed()
+
+
+async def _repeat(port: int, request: bytes, count: int) -> None:
+    async with connected(port) as ask:
+        for _ in range(count):
+            await ask(request)
 
 
 def _length(head: bytes) -> int:

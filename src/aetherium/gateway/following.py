@@ -120,7 +120,7 @@ def encode_event(message: Message) -> bytes:
     return f"{at}event:{message.event}\ndata:{data}\n\n".encode()
 
 
-def _follow(
+async def _follow(
     drain: DrainDep,
     accept: Annotated[str, Header(include_in_schema=False)] = "",
     last_event_id: Annotated[

@@ -177,7 +177,7 @@ def _encoded(sort: str, key: str, id_: str) -> str:
 Cursor = Annotated[str, Query(max_length=1000, description="`next_cursor` of the page before.")]
 
 
-def _by_time(
+async def _by_time(
     request: Request,
     limit: Limit = 100,
     cursor: Cursor = "",
@@ -188,7 +188,7 @@ def _by_time(
     return Listing(request.url, limit, cursor, sort, created_after, created_before)
 
 
-def _by_any(
+async def _by_any(
     request: Request,
     limit: Limit = 100,
     cursor: Cursor = "",
@@ -199,7 +199,7 @@ def _by_any(
     return Listing(request.url, limit, cursor, sort, created_after, created_before)
 
 
-def _labels(
+async def _labels(
     label: Annotated[
         list[str] | None, Query(description="Only those with these labels, `key=value`.")
     ] = None,

@@ -12,7 +12,7 @@ from aetherium.gateway.access import Known, Platform, Services
 from aetherium.gateway.streams import Drain
 
 
-# All of these are coroutines: FastAPI gives what is not to a thread.
+# Dependencies are coroutines, here and elsewhere: FastAPI gives what is not to a thread.
 async def _services(connection: HTTPConnection) -> Services:
     return cast(Services, connection.app.state.services)
 

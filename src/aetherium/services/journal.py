@@ -1,7 +1,7 @@
 """Executions on their way into the store.
 
 A command takes milliseconds, and its rows must not cost as much again: they are gathered here and written
-together in the background. Readers of this process see them at once; another process some milliseconds later.
+together in the background. Readers of this process see them at once; others a tenth of a second later.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from aetherium.interfaces.store import ExecutionRepository
 log = logging.getLogger(__name__)
 
 # Between two writes. What a killed process loses is at most this much of its last executions' records.
-PAUSE_S = 0.03
+PAUSE_S = 0.1
 RETRY_S = 1.0
 
 

@@ -32,7 +32,7 @@ async def test_a_quota_counts_from_the_next_task_on(services: Services) -> None:
     await services.tasks.submit_many([NOOP, NOOP], project=project.id)
     async with services.bus.listen(["dispatch"]) as hints:
         assert (await services.projects.set_quota("red", Quota(waiting=2))).quota == Quota(waiting=2)
-        assert await anext(aiter(hints)) == ("dispatch", "")
+        assert await anext(aiter(hints)) == ("dispatch", "settings")
     with pytest.raises(LimitExceeded):
         await services.tasks.submit(NOOP, project=project.id)
     await services.tasks.submit(NOOP)  # another one's

@@ -35,7 +35,7 @@ async def test_a_pause_is_seen_and_told(services: Services) -> None:
         assert not (await services.queues.resume(Priority.HIGH)).paused
         assert not any(queue.paused for queue in await services.queues.list())
         for _ in range(2):
-            assert await anext(aiter(hints)) == ("dispatch", "")
+            assert await anext(aiter(hints)) == ("dispatch", "settings")
 
 
 async def test_limits_are_those_of_types_that_exist(services: Services) -> None:

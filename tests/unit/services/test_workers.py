@@ -31,7 +31,7 @@ async def test_draining_is_seen_and_told(services: Services) -> None:
         active = await services.workers.activate(worker.id)
         assert (active.worker.state, active.worker.drain) == (WorkerState.ACTIVE, False)
         for _ in range(2):
-            assert await anext(aiter(hints)) == ("dispatch", "")
+            assert await anext(aiter(hints)) == ("dispatch", "settings")
 
 
 async def test_only_those_that_are_gone_are_forgotten(services: Services) -> None:
