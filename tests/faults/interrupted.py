@@ -1,4 +1,5 @@
-"""What a gateway is killed in the middle of: an upload, the output of a command, the making of a VM."""
+"""What a gateway is killed in the middle of: an upload, the output of a command, a command, the making of a
+VM."""
 
 from __future__ import annotations
 
@@ -46,11 +47,13 @@ class Turn:
 
     Args:
         directory: of the guest, which is this host.
+        traces: the file that commands leave theirs in.
     """
 
     number: int
     socket: Path
     directory: Path
+    traces: Path
     uploaded: bool = False
     text: bytes = b""
     made: set[str] = field(default_factory=set)
@@ -71,6 +74,22 @@ class Turn:
                 if piece.stream is OutputStream.STDOUT:
                     assert piece.offset == len(self.text), "a gap, or a repeat"
                     self.text += piece.data
+
+    async def run(self) -> bool:
+        """Run a command that leaves a trace, unless an earlier request has; whether there is an answer."""
+        script = f"echo {self.number} >> {self.traces}; sleep 0.5; echo done"
+        async with http(self.socket) as client:
+            answer = await client.post(
+                "/v1/vms/box/executions",
+                json={"argv": ["sh", "-c", script]},
+                headers={"idempotency-key": f"command {self.number}"},
+                timeout=_PATIENT_S,
+            )
+        if answer.status_code == 200:
+            assert answer.json()["stdout"] == {"text": "done\n"}
+            return True
+        assert answer.json()["retryable"], answer.text
+        return False
 
     async def create(self) -> bool:
         """Make a VM, unless an earlier request has made it; whether there is an answer."""
@@ -97,17 +116,19 @@ async def interrupt(victim: Victim, directory: Path) -> None:
     """Kill it again and again in the middle of all that; nothing is lost, and nothing is there twice."""
     print(f"AETHERIUM_TEST_SEED={SEED}")
     chance = random.Random(SEED)
-    file = directory / "file"
+    place, traces = directory / "place", directory / "traces"
+    place.mkdir()
+    file = place / "file"
     file.write_bytes(b"before")
     async with AsyncClient.unix(victim.socket, retry=_RETRY) as client:
         await client.vms.create(name="box")
         content = b"before"
         for number in range(TURNS):
-            turn = Turn(number, victim.socket, directory)
+            turn = Turn(number, victim.socket, place, traces)
             script = f"for i in $(seq {_LINES}); do echo line $i; sleep 0.005; done"
             execution = await client.executions.start("box", ExecutionSpec(("sh", "-c", script)))
             calls = asyncio.gather(
-                turn.upload(), turn.follow(execution.id), turn.create(), return_exceptions=True
+                turn.upload(), turn.follow(execution.id), turn.create(), turn.run(), return_exceptions=True
             )
             await asyncio.wait([calls], timeout=chance.uniform(0.05, 1.5))
             await victim.again()
@@ -121,6 +142,8 @@ async def interrupt(victim: Victim, directory: Path) -> None:
             await turn.follow(execution.id, _RETRY)
             assert turn.text.decode().splitlines() == [f"line {i + 1}" for i in range(_LINES)]
             await eventually(turn.create, within_s=_PATIENT_S)
+            await eventually(turn.run, within_s=_PATIENT_S)
+            assert traces.read_text().split() == [str(each) for each in range(number + 1)]
             there = await client.vms.list(labels={"turn": str(number)})
             assert len(there) == 1
             assert turn.made == {there[0].id}

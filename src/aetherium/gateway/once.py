@@ -2,7 +2,8 @@
 
 The answer of the first one is kept for a day and given to the others. One that failed has made nothing, so it
 is forgotten and a repeat tries anew. While the first one is carried out, repeats are told so; should its
-gateway be killed meanwhile, they are told so until its lease has run out, and the next one then tries anew.
+gateway be killed meanwhile, they are told so until its lease has run out, and the next one then tries anew:
+with the same id for a command that it runs, which is found if it was begun already.
 """
 
 from __future__ import annotations
@@ -11,13 +12,14 @@ import asyncio
 import json
 import logging
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from starlette.responses import Response
 
 from aetherium.domain.errors import AetheriumError, Conflict, IdempotencyMismatch, InProgress
+from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.gateway import wire
 from aetherium.interfaces.background import beside
 from aetherium.interfaces.finishing import finish
@@ -37,18 +39,22 @@ Work = Callable[[], Awaitable[Any]]
 Report = Callable[[Any], None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Once:
     """A request that is carried out once, if it has a key.
 
     Args:
         request: its name; None: it has no key.
         fingerprint: of all that it asks for, and of who does.
+
+    Attributes:
+        execution_id: for the command that it runs, while it is carried out; None: it has no key.
     """
 
     repository: IdempotencyRepository
     request: RequestKey | None = None
     fingerprint: str = ""
+    execution_id: str | None = field(default=None, init=False)
 
     async def reply(self, work: Work, status: int = 201) -> Response:
         """The answer with the value that `work` gives, or with the one that was given before."""
@@ -69,16 +75,19 @@ class Once:
         """The answer's body, and whether it is that of an earlier request."""
         if self.request is None:
             return wire.encode(await work()), False
-        begun = await self.repository.begin(self.request, self.fingerprint, lease_s=LEASE_S)
-        if isinstance(begun, Earlier):
-            return self._repeat(begun), True
+        found = await self.repository.begin(
+            self.request, self.fingerprint, new_id(EXECUTION), lease_s=LEASE_S
+        )
+        if isinstance(found, Earlier):
+            return self._repeat(found), True
+        self.execution_id = found.execution_id
         try:
-            async with beside(self._renew(begun), "idempotency"):
+            async with beside(self._renew(found.at), "idempotency"):
                 body = wire.encode(await work())
         except BaseException:
-            await finish(self._release(begun))
+            await finish(self._release(found.at))
             raise
-        await finish(self._keep(begun, status, body))
+        await finish(self._keep(found.at, status, body))
         return body, False
 
     def _repeat(self, earlier: Earlier) -> bytes:

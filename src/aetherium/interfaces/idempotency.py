@@ -17,6 +17,20 @@ class RequestKey:
 
 
 @dataclass(frozen=True, slots=True)
+class Begun:
+    """A request that is to be carried out.
+
+    Args:
+        at: by which the others know that it is still this one.
+        execution_id: for the command that it runs, if it runs one: that of the first one, if that was begun
+            by a gateway that is gone, so that the command is found and not run again.
+    """
+
+    at: datetime
+    execution_id: str
+
+
+@dataclass(frozen=True, slots=True)
 class Earlier:
     """An earlier request with the same key.
 
@@ -34,9 +48,11 @@ class Earlier:
 class IdempotencyRepository(Protocol):
     """Requests and their answers. Of several that begin at once, one is the first."""
 
-    async def begin(self, request: RequestKey, fingerprint: str, *, lease_s: float) -> datetime | Earlier:
-        """The moment by which the others know that it is still this one, or the earlier one. One that has no
-        answer is forgotten `lease_s` seconds after it was begun or renewed: its gateway is gone."""
+    async def begin(
+        self, request: RequestKey, fingerprint: str, execution_id: str, *, lease_s: float
+    ) -> Begun | Earlier:
+        """This one, or the earlier one. One that has no answer `lease_s` seconds after it was begun or
+        renewed is begun anew by the next one that asks for the same: its gateway is gone."""
         ...
 
     async def renew(self, request: RequestKey, begun: datetime, *, lease_s: float) -> bool:

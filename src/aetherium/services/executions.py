@@ -70,13 +70,16 @@ class ExecutionService:
         execution_id: str | None = None,
         by: str = SYSTEM,
     ) -> tuple[Execution, bytes, bytes]:
-        """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled.
+        """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled. The
+        same `execution_id` again gives the first execution, and what is still kept of its output.
 
         A command that cannot be started has the state `failed`, and its result says why. Raises
         LimitExceeded, after killing it, for more output than the setting `output_mib`; VMCrashed within 2 s
         of the VM's end.
         """
         async with self._vms.session(vm) as (row, guest):
+            if execution_id is not None and await self.known(execution_id, row.id, spec) is not None:
+                return await self.outcome(execution_id)
             execution_id, given = await self._given(row, spec, execution_id, by)
             full = replace(await self._complete(row, given), stdin=spec.stdin or bool(stdin))
             execution = self._begin(row, given, execution_id)

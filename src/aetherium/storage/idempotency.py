@@ -8,9 +8,12 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from aetherium.interfaces.idempotency import Earlier, IdempotencyRepository, RequestKey
+from aetherium.interfaces.idempotency import Begun, Earlier, IdempotencyRepository, RequestKey
 from aetherium.storage.database import Database, now
 from aetherium.storage.tables import idempotency as requests
+
+# A request that was begun, whose gateway is gone and that nobody asks for again is forgotten then.
+ABANDONED_S = 24 * 3600.0
 
 
 class SqlIdempotency:
@@ -19,12 +22,18 @@ class SqlIdempotency:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def begin(self, request: RequestKey, fingerprint: str, *, lease_s: float) -> datetime | Earlier:
+    async def begin(
+        self, request: RequestKey, fingerprint: str, execution_id: str, *, lease_s: float
+    ) -> Begun | Earlier:
         moment = self._database.moment
-        over = sa.delete(requests).where(requests.c.expires_at <= moment())
+        lapsed = sa.and_(requests.c.expires_at <= moment(), requests.c.status.is_(None))
+        over = sa.delete(requests).where(
+            requests.c.expires_at <= moment(),
+            sa.or_(requests.c.status.is_not(None), requests.c.expires_at <= moment(-ABANDONED_S)),
+        )
         known = sa.select(requests.c.fingerprint, requests.c.status, requests.c.answer).where(_is(request))
 
-        async def work(connection: AsyncConnection) -> datetime | Earlier | None:
+        async def work(connection: AsyncConnection) -> Begun | Earlier | None:
             await connection.execute(over)
             begun = await now(connection, self._database)
             added = (
@@ -34,15 +43,24 @@ class SqlIdempotency:
                     key=request.key,
                     operation=request.operation,
                     fingerprint=fingerprint,
+                    answer=execution_id.encode(),
                     created_at=begun,
                     expires_at=moment(lease_s),
                 )
                 .on_conflict_do_nothing()
             )
             if (await connection.execute(added)).rowcount:
-                return begun
+                return Begun(begun, execution_id)
+            again = (
+                sa.update(requests)
+                .where(_is(request), lapsed, requests.c.fingerprint == fingerprint)
+                .values(created_at=begun, expires_at=moment(lease_s))
+                .returning(requests.c.answer)
+            )
+            if (row := (await connection.execute(again)).first()) is not None:
+                return Begun(begun, row.answer.decode())
             row = (await connection.execute(known)).first()
-            return None if row is None else Earlier(row.fingerprint, row.status, row.answer or b"")
+            return None if row is None else _earlier(row)
 
         # None: the other one was released between the two statements.
         while (found := await self._database.write(work)) is None:
@@ -64,6 +82,11 @@ class SqlIdempotency:
     async def _change(self, request: RequestKey, begun: datetime, **values: Any) -> bool:
         change = sa.update(requests).where(_open(request, begun)).values(values)
         return (await self._database.write(lambda c: c.execute(change))).rowcount > 0
+
+
+def _earlier(row: Any) -> Earlier:
+    """Until a request has an answer, the id of its execution is in its place."""
+    return Earlier(row.fingerprint, row.status, b"" if row.status is None else row.answer or b"")
 
 
 def _is(request: RequestKey) -> sa.ColumnElement[bool]:

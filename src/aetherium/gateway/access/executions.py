@@ -25,17 +25,17 @@ class Executions:
 
     @guards("executions:write", "execution.run")
     async def run(
-        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b""
+        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b"", execution_id: str | None = None
     ) -> tuple[Execution, bytes, bytes]:
         own, by = await self._open(vm, spec), self._access.caller.subject
-        found = await self._inner.run(own, spec, stdin=stdin, by=by)
+        found = await self._inner.run(own, spec, stdin=stdin, execution_id=execution_id, by=by)
         self._access.note(found[0].id)
         return found
 
     @guards("executions:write", "execution.start")
-    async def start(self, vm: str, spec: ExecutionSpec) -> Execution:
+    async def start(self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None) -> Execution:
         own, by = await self._open(vm, spec), self._access.caller.subject
-        execution = await self._inner.start(own, spec, by=by)
+        execution = await self._inner.start(own, spec, execution_id=execution_id, by=by)
         self._access.note(execution.id)
         return execution
 

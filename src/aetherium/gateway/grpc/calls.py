@@ -10,7 +10,8 @@ from grpc.aio import ServicerContext
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.gateway.access import Platform, Services
-from aetherium.gateway.grpc.once import once
+from aetherium.gateway.grpc.once import answered, once_of
+from aetherium.gateway.once import Once
 
 Context = ServicerContext[Any, Any]
 
@@ -59,10 +60,13 @@ class Service:
         kind: type[M],
         work: Callable[[], Awaitable[M]],
     ) -> M:
-        """What `work` gives; if the call has a key, it is carried out once. See `once`."""
+        """What `work` gives; if the call has a key, it is carried out once."""
+        return await answered(self._call(platform, context, request), kind, work)
+
+    def _call(self, platform: Platform, context: Context, request: Message) -> Once:
+        """A call, which may have a key. Raises InvalidInput."""
         key = metadata_of(context).get("idempotency-key", "")
-        repository = self._services.store.idempotency
-        return await once(repository, key, platform.caller, request, kind, work)
+        return once_of(self._services.store.idempotency, key, platform.caller, request)
 
 
 def metadata_of(context: Context) -> dict[str, str]:

@@ -9,6 +9,7 @@ from contextlib import aclosing
 from aetherium.domain.executions import Execution
 from aetherium.gateway.grpc.attaching import Session, opened, source
 from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.once import answered
 from aetherium.protocol.generated import executions_pb2 as pb
 from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceServicer
 from aetherium.rpc import convert
@@ -22,24 +23,28 @@ class ExecutionCalls(Service, ExecutionServiceServicer):
     ) -> pb.ExecutionServiceRunResponse:
         platform = await self._platform_of(context)
         spec = convert.spec_from_pb(request.spec)
+        once = self._call(platform, context, request)
 
         async def run() -> pb.ExecutionServiceRunResponse:
-            execution, stdout, stderr = await platform.executions.run(request.vm, spec, stdin=request.stdin)
+            execution, stdout, stderr = await platform.executions.run(
+                request.vm, spec, stdin=request.stdin, execution_id=once.execution_id
+            )
             return pb.ExecutionServiceRunResponse(execution=shown(execution), stdout=stdout, stderr=stderr)
 
-        return await self._once(platform, context, request, pb.ExecutionServiceRunResponse, run)
+        return await answered(once, pb.ExecutionServiceRunResponse, run)
 
     async def Start(
         self, request: pb.ExecutionServiceStartRequest, context: Context
     ) -> pb.ExecutionServiceStartResponse:
         platform = await self._platform_of(context)
         spec = convert.spec_from_pb(request.spec)
+        once = self._call(platform, context, request)
 
         async def start() -> pb.ExecutionServiceStartResponse:
-            execution = await platform.executions.start(request.vm, spec)
+            execution = await platform.executions.start(request.vm, spec, execution_id=once.execution_id)
             return pb.ExecutionServiceStartResponse(execution=shown(execution))
 
-        return await self._once(platform, context, request, pb.ExecutionServiceStartResponse, start)
+        return await answered(once, pb.ExecutionServiceStartResponse, start)
 
     async def Attach(
         self, request_iterator: AsyncIterator[pb.ExecutionServiceAttachRequest], context: Context

@@ -25,38 +25,38 @@ M = TypeVar("M", bound=Message)
 _LONGEST = 255
 
 
-async def once(
-    repository: IdempotencyRepository,
-    key: str,
-    caller: Caller,
-    request: Message,
-    kind: type[M],
-    work: Callable[[], Awaitable[M]],
-) -> M:
-    """The response that `work` gives, or the one that was given before.
+def once_of(repository: IdempotencyRepository, key: str, caller: Caller, request: Message) -> Once:
+    """A call. Raises InvalidInput for a key that is none.
 
     Args:
         key: empty: it is carried out each time.
-        kind: of what `work` gives.
-
-    Raises what Once raises, and InvalidInput.
     """
     if not key:
-        return await work()
+        return Once(repository)
     if len(key) > _LONGEST:
         raise InvalidInput(
             f"The idempotency key has {len(key)} characters.",
             hint=f"Use at most {_LONGEST}.",
             field="idempotency-key",
         )
+    # Each call has a request of its own kind.
+    name = RequestKey(caller.project_id or DEFAULT_PROJECT, key, request.DESCRIPTOR.full_name)
+    return Once(repository, name, _fingerprint(caller, request))
+
+
+async def answered(once: Once, kind: type[M], work: Callable[[], Awaitable[M]]) -> M:
+    """The response that `work` gives, or the one that was given before. Raises what Once raises.
+
+    Args:
+        kind: of what `work` gives.
+    """
+    if once.request is None:
+        return await work()
 
     async def encoded() -> str:
         return base64.b64encode((await work()).SerializeToString()).decode()
 
-    # Each call has a request of its own kind.
-    name = RequestKey(caller.project_id or DEFAULT_PROJECT, key, request.DESCRIPTOR.full_name)
-    answer = await Once(repository, name, _fingerprint(caller, request)).value(encoded)
-    return kind.FromString(base64.b64decode(answer))
+    return kind.FromString(base64.b64decode(await once.value(encoded)))
 
 
 def _fingerprint(caller: Caller, request: Message) -> str:

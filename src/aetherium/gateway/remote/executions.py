@@ -47,31 +47,39 @@ class RemoteExecutions:
         self._output_mib = output_mib
 
     async def run(
-        self, vm: str, spec: ExecutionSpec, *, stdin: bytes = b"", by: str = SYSTEM
+        self,
+        vm: str,
+        spec: ExecutionSpec,
+        *,
+        stdin: bytes = b"",
+        execution_id: str | None = None,
+        by: str = SYSTEM,
     ) -> tuple[Execution, bytes, bytes]:
         """Run a command to its end: the execution, stdout, stderr. Killed if the caller is cancelled.
 
         It is followed, so that a lost connection, or a worker that is started again, does not end it.
         """
         full = replace(spec, stdin=spec.stdin or bool(stdin))
-        async with self._launched(vm, full, by) as attachment:
-            execution_id = attachment.execution.id
+        async with self._launched(vm, full, by, execution_id) as attachment:
+            own_id = attachment.execution.id
             try:
                 async with asyncio.TaskGroup() as group:
                     if full.stdin:
                         group.create_task(_feed(attachment, stdin))
-                    stdout, stderr = await self._collect(execution_id, attachment)
+                    stdout, stderr = await self._collect(own_id, attachment)
             except ExceptionGroup as errors:
                 raise errors.exceptions[0] from errors
             except asyncio.CancelledError:
-                await finish(self._kill(execution_id))
+                await finish(self._kill(own_id))
                 raise
             return attachment.execution, stdout, stderr
 
-    async def start(self, vm: str, spec: ExecutionSpec, *, by: str = SYSTEM) -> Execution:
+    async def start(
+        self, vm: str, spec: ExecutionSpec, *, execution_id: str | None = None, by: str = SYSTEM
+    ) -> Execution:
         """Start a command and return at once. In the state `failed` if it could not be started."""
         place = await self._places.vm(vm)
-        request = pb.StartRequest(start=await self._start(place, spec, by))
+        request = pb.StartRequest(start=await self._start(place, spec, by, execution_id))
         started = await self._workers.call(place.worker_id, lambda stub: stub.Start, request)
         execution = convert.execution_from_pb(started.execution)
         self._places.began(execution)
@@ -156,12 +164,14 @@ class RemoteExecutions:
         await self._workers.call(place.worker_id, lambda stub: stub.Resize, request)
 
     @asynccontextmanager
-    async def _launched(self, vm: str, spec: ExecutionSpec, by: str) -> AsyncIterator[RemoteAttachment]:
+    async def _launched(
+        self, vm: str, spec: ExecutionSpec, by: str, execution_id: str | None = None
+    ) -> AsyncIterator[RemoteAttachment]:
         place = await self._places.vm(vm)
-        start = await self._start(place, spec, by)
+        start = await self._start(place, spec, by, execution_id)
 
         def first(repeat: bool) -> pb.Follow:
-            start.repeat = repeat
+            start.repeat = repeat or execution_id is not None
             return pb.Follow(start=start)
 
         attachment = RemoteAttachment(self._workers, place, first)
@@ -169,9 +179,9 @@ class RemoteExecutions:
             self._places.began(attachment.execution)
             yield attachment
 
-    async def _start(self, place: Place, spec: ExecutionSpec, by: str) -> pb.Start:
+    async def _start(self, place: Place, spec: ExecutionSpec, by: str, execution_id: str | None) -> pb.Start:
         """What the worker gets, which is the same when it is repeated."""
-        execution_id = new_id(EXECUTION)
+        execution_id = execution_id or new_id(EXECUTION)
         if spec.secret_names:
             row = await self._store.vms.get(place.id)
             spec = await self._uses.given(spec, row, execution_id, by=by)

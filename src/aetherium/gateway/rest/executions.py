@@ -64,16 +64,20 @@ async def run(
     execution at once (201), `stream` lines: `{"execution"}`, `{"stream", "offset", "text"}` …, `{"result"}`.
     For stdin and terminals: the WebSocket `/v1/vms/{ref}/terminal`."""
     if mode is Mode.BACKGROUND:
-        return await once.reply(lambda: platform.executions.start(ref, body))
+        return await once.reply(lambda: _started(platform, ref, body, once))
     if mode is Mode.WAIT:
-        return await once.reply(lambda: _ran(platform, ref, body), 200)
+        return await once.reply(lambda: _ran(platform, ref, body, once), 200)
     if once.request is None:
         return follow.answer(lambda: _launched(platform, ref, body))
     return follow.answer(lambda: _begun_once(platform, ref, body, once))
 
 
-async def _ran(platform: Platform, ref: str, spec: ExecutionSpec) -> dict[str, Any]:
-    execution, stdout, stderr = await platform.executions.run(ref, spec)
+async def _started(platform: Platform, ref: str, spec: ExecutionSpec, once: Once) -> Execution:
+    return await platform.executions.start(ref, spec, execution_id=once.execution_id)
+
+
+async def _ran(platform: Platform, ref: str, spec: ExecutionSpec, once: Once) -> dict[str, Any]:
+    execution, stdout, stderr = await platform.executions.run(ref, spec, execution_id=once.execution_id)
     return {
         "execution": wire.dump(execution),
         "stdout": wire.encode_bytes(stdout),
@@ -94,7 +98,7 @@ async def _begun_once(
     platform: Platform, ref: str, spec: ExecutionSpec, once: Once
 ) -> AsyncIterator[AsyncIterator[Message]]:
     """A repeat follows the execution that the first request has begun."""
-    begun = await once.value(lambda: platform.executions.start(ref, spec))
+    begun = await once.value(lambda: _started(platform, ref, spec, once))
     execution = await platform.executions.get(begun["id"])
     async with platform.executions.attach(execution.id) as attachment:
         yield _messages(attachment, execution)

@@ -35,12 +35,9 @@ class ExecutionCalls:
 
     async def Run(self, request: pb.RunRequest, context: Context) -> pb.RunResponse:
         start, spec = request.start, convert.spec_from_pb(request.start.spec)
-        if start.repeat and await self._executions.known(start.execution_id, start.vm_id, spec) is not None:
-            execution, stdout, stderr = await self._executions.outcome(start.execution_id)
-        else:
-            execution, stdout, stderr = await self._executions.run(
-                start.vm_id, spec, stdin=request.stdin, execution_id=start.execution_id
-            )
+        execution, stdout, stderr = await self._executions.run(
+            start.vm_id, spec, stdin=request.stdin, execution_id=start.execution_id
+        )
         return pb.RunResponse(execution=convert.execution_to_pb(execution), stdout=stdout, stderr=stderr)
 
     async def Start(self, request: pb.StartRequest, context: Context) -> pb.StartResponse:
