@@ -9,6 +9,7 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import httpx2
 
@@ -147,6 +148,55 @@ async def interrupt(victim: Victim, directory: Path) -> None:
             there = await client.vms.list(labels={"turn": str(number)})
             assert len(there) == 1
             assert turn.made == {there[0].id}
+
+
+async def interrupt_copies(victim: Victim) -> None:
+    """Kill it again and again while a VM is forked and a snapshot is taken, by requests that are repeated
+    until they are answered: in the end there is what the answers say, and nothing else."""
+    print(f"AETHERIUM_TEST_SEED={SEED}")
+    chance = random.Random(SEED)
+    async with AsyncClient.unix(victim.socket, retry=_RETRY) as client:
+        box = (await client.vms.create()).id
+        vms, snapshots = {box}, set[str]()
+
+        async def only_those() -> bool:
+            found = {vm.id for vm in await client.vms.list()}
+            taken = {each.id for each in await client.snapshots.list()}
+            return (found, taken) == (vms, snapshots)
+
+        for number in range(TURNS):
+            calls = asyncio.gather(
+                _answer(victim, f"/v1/vms/{box}/fork", {"count": 2}, f"fork {number}"),
+                _answer(victim, f"/v1/vms/{box}/snapshots", {}, f"snapshot {number}"),
+            )
+            await asyncio.wait([calls], timeout=chance.uniform(0.02, 1.0))
+            await victim.again()
+            forks, snapshot = await calls
+            vms |= {each["id"] for each in forks}
+            snapshots.add(snapshot["id"])
+            await eventually(only_those, within_s=_PATIENT_S)
+        assert (len(vms), len(snapshots)) == (1 + 2 * TURNS, TURNS)
+        for vm in vms:
+            _, out, _ = await client.executions.run(vm, ExecutionSpec(("echo", "hi")))
+            assert out == b"hi\n"
+
+
+async def _answer(victim: Victim, path: str, body: dict[str, Any], key: str) -> Any:
+    """Of a request, whatever happens to who is asked."""
+    async with asyncio.timeout(2 * _PATIENT_S):
+        while True:
+            try:
+                async with http(victim.socket) as client:
+                    answer = await client.post(
+                        path, json=body, headers={"idempotency-key": key}, timeout=_PATIENT_S
+                    )
+            except httpx2.TransportError:
+                await asyncio.sleep(0.2)
+                continue
+            if answer.status_code == 201:
+                return answer.json()
+            assert answer.json()["retryable"], answer.text
+            await asyncio.sleep(0.5)
 
 
 def _is_cut(error: BaseException) -> bool:

@@ -42,6 +42,12 @@ def new_id(prefix: str) -> str:
     return f"{prefix}_{''.join(digits)}"
 
 
+def akin(prefix: str, mark: str) -> str | None:
+    """The identifier of the kind that `prefix` names with the bits of another one, `mark`: the same whenever
+    it is asked for. None for none."""
+    return f"{prefix}_{mark.partition('_')[2]}" if mark else None
+
+
 def is_id(text: str, prefix: str) -> bool:
     """Whether `text` has the form of an identifier of that kind."""
     return text.startswith(f"{prefix}_") and bool(_PATTERN.match(text))

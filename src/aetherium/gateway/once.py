@@ -1,9 +1,10 @@
 """``Idempotency-Key``: a request that makes something can be repeated, and makes it once.
 
-The answer of the first one is kept for a day and given to the others. One that failed has made nothing, so it
-is forgotten and a repeat tries anew. While the first one is carried out, repeats are told so; should its
-gateway be killed meanwhile, they are told so until its lease has run out, and the next one then tries anew:
-with the same id for a command that it runs, which is found if it was begun already.
+The answer of the first one is kept for a day and given to the others. While it is carried out, they are told
+so. One that failed, or was taken back, has made nothing, so it is forgotten and a repeat tries anew.
+
+Sometimes nobody knows what the first one has made: its gateway was killed, or lost its worker. The next one,
+in the first case after its lease has run out, then goes on with its mark, by which what was made is found.
 """
 
 from __future__ import annotations
@@ -48,13 +49,13 @@ class Once:
         fingerprint: of all that it asks for, and of who does.
 
     Attributes:
-        execution_id: for the command that it runs, while it is carried out; None: it has no key.
+        mark: see Begun, while it is carried out; empty: it has no key.
     """
 
     repository: IdempotencyRepository
     request: RequestKey | None = None
     fingerprint: str = ""
-    execution_id: str | None = field(default=None, init=False)
+    mark: str = field(default="", init=False)
 
     async def reply(self, work: Work, status: int = 201) -> Response:
         """The answer with the value that `work` gives, or with the one that was given before."""
@@ -80,12 +81,12 @@ class Once:
         )
         if isinstance(found, Earlier):
             return self._repeat(found), True
-        self.execution_id = found.execution_id
+        self.mark = found.mark
         try:
             async with beside(self._renew(found.at), "idempotency"):
                 body = wire.encode(await work())
-        except BaseException:
-            await finish(self._release(found.at))
+        except BaseException as error:
+            await finish(self._failed(found.at, error))
             raise
         await finish(self._keep(found.at, status, body))
         return body, False
@@ -114,12 +115,18 @@ class Once:
             except AetheriumError as error:
                 log.warning("A request that is being carried out cannot be renewed: %s", error)
 
-    async def _release(self, begun: datetime) -> None:
+    async def _failed(self, begun: datetime, why: BaseException) -> None:
+        if self.request is None:
+            return
+        taken_back = isinstance(why, asyncio.CancelledError)
+        refused = isinstance(why, AetheriumError) and not why.retryable
         try:
-            if self.request is not None:
+            if taken_back or refused:
                 await self.repository.release(self.request, begun)
+            else:
+                await self.repository.renew(self.request, begun, lease_s=0.0)
         except AetheriumError as error:
-            log.warning("A request that failed is not forgotten yet: %s", error)
+            log.warning("A request that failed cannot be repeated yet: %s", error)
 
     async def _keep(self, begun: datetime, status: int, body: bytes) -> None:
         """What was made is there: that its answer cannot be kept must not make it look like a failure."""

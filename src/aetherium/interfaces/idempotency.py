@@ -22,12 +22,13 @@ class Begun:
 
     Args:
         at: by which the others know that it is still this one.
-        execution_id: for the command that it runs, if it runs one: that of the first one, if that was begun
-            by a gateway that is gone, so that the command is found and not run again.
+        mark: by which what it makes is known: the id of an execution, a label of VMs and snapshots. If it is
+            a repeat of one of which nobody knows how it ended, it is that one's, so that what was made is
+            found, and not made again.
     """
 
     at: datetime
-    execution_id: str
+    mark: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,14 +50,14 @@ class IdempotencyRepository(Protocol):
     """Requests and their answers. Of several that begin at once, one is the first."""
 
     async def begin(
-        self, request: RequestKey, fingerprint: str, execution_id: str, *, lease_s: float
+        self, request: RequestKey, fingerprint: str, mark: str, *, lease_s: float
     ) -> Begun | Earlier:
         """This one, or the earlier one. One that has no answer `lease_s` seconds after it was begun or
-        renewed is begun anew by the next one that asks for the same: its gateway is gone."""
+        renewed is begun anew, with its mark, by the next one that asks for the same: its gateway is gone."""
         ...
 
     async def renew(self, request: RequestKey, begun: datetime, *, lease_s: float) -> bool:
-        """It is still being carried out; whether it is still known."""
+        """It is still being carried out; or, with 0 seconds, not any more. Whether it is still known."""
         ...
 
     async def keep(
@@ -66,5 +67,5 @@ class IdempotencyRepository(Protocol):
         ...
 
     async def release(self, request: RequestKey, begun: datetime) -> None:
-        """Forget one that has no answer: it failed, and may be tried again."""
+        """Forget one that has no answer: it has made nothing."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -15,11 +16,16 @@ SEED_LABEL = "aetherium.seed"
 JOB_LABEL = "aetherium.job"
 # The label of a VM that a task has made; its value is the task's id.
 TASK_LABEL = "aetherium.task"
-# The label of a VM that was asked for with an idempotency key; its value stands for that key in its project.
+# The label of a VM or snapshot that was asked for with an idempotency key; its value is the request's mark.
 REQUEST_LABEL = "aetherium.request"
 # Of what makes a VM what it is, and not a copy of it.
-OWN_LABELS = frozenset({TASK_LABEL, REQUEST_LABEL})
+OWN_LABELS = frozenset({JOB_LABEL, TASK_LABEL, REQUEST_LABEL})
 HIDDEN_LABELS = frozenset({POOL_LABEL, SEED_LABEL})
+
+
+def copied(labels: Mapping[str, str]) -> dict[str, str]:
+    """Those of a VM's labels that a copy of it has too."""
+    return {key: value for key, value in labels.items() if key not in OWN_LABELS}
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 
-from aetherium.domain.errors import InvalidInput
+from aetherium.domain.errors import AlreadyExists, InvalidInput
 from aetherium.domain.ids import PROJECT, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT, Project, Quota
 from aetherium.interfaces.bus import EventBus
@@ -34,16 +34,28 @@ class ProjectService:
         """The id of a project. Raises NotFound."""
         return ref if ref == DEFAULT_PROJECT else (await self.get(ref)).id
 
-    async def create(self, name: str, *, quota: Quota | None = None) -> Project:
-        """A project. Raises InvalidInput, AlreadyExists."""
+    async def create(
+        self, name: str, *, quota: Quota | None = None, project_id: str | None = None
+    ) -> Project:
+        """A project; the same `project_id` again returns the first one.
+
+        Raises InvalidInput, AlreadyExists.
+        """
         if not _NAME.fullmatch(name):
             raise InvalidInput(
                 f"A project cannot be named {name!r}.",
                 hint="Use up to 63 small letters, digits and '-'; begin with a letter or digit.",
                 field="name",
             )
-        made = Project(new_id(PROJECT), name, await self._store.now(), _checked(quota or Quota()))
-        await self._store.projects.add(made)
+        own_id = project_id or new_id(PROJECT)
+        made = Project(own_id, name, await self._store.now(), _checked(quota or Quota()))
+        try:
+            await self._store.projects.add(made)
+        except AlreadyExists:
+            for known in await self._store.projects.list() if project_id else ():
+                if known.id == project_id:
+                    return known
+            raise
         return made
 
     async def set_quota(self, ref: str, quota: Quota) -> Project:

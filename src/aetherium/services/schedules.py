@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from aetherium.domain.errors import InvalidInput, NotFound
+from aetherium.domain.errors import AlreadyExists, InvalidInput, NotFound
 from aetherium.domain.ids import SCHEDULE, new_id
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.schedules import Schedule, ScheduleSpec
@@ -26,8 +26,16 @@ class ScheduleService:
         self._store = store
         self._tasks = tasks
 
-    async def create(self, name: str, spec: ScheduleSpec, *, project: str = DEFAULT_PROJECT) -> Schedule:
-        """A schedule whose first task is made at its next time.
+    async def create(
+        self,
+        name: str,
+        spec: ScheduleSpec,
+        *,
+        project: str = DEFAULT_PROJECT,
+        schedule_id: str | None = None,
+    ) -> Schedule:
+        """A schedule whose first task is made at its next time. The same `schedule_id` again returns the
+        first one.
 
         Raises InvalidInput (name, zone, cron expression, the task's type or payload), NotFound (project),
         AlreadyExists (name).
@@ -42,10 +50,15 @@ class ScheduleService:
         self._check_task(spec.task)
         owner = await self._store.projects.find(project)
         now = await self._store.now()
-        schedule = Schedule(
-            new_id(SCHEDULE), owner.id, name, spec, now, next_at=cron.next_after(spec, now, now)
-        )
-        await self._store.schedules.add(schedule)
+        own_id = schedule_id or new_id(SCHEDULE)
+        schedule = Schedule(own_id, owner.id, name, spec, now, next_at=cron.next_after(spec, now, now))
+        try:
+            await self._store.schedules.add(schedule)
+        except AlreadyExists:
+            for known in await self._store.schedules.list() if schedule_id else ():
+                if known.id == schedule_id:
+                    return known
+            raise
         return schedule
 
     def _check_task(self, task: TaskSpec) -> None:
@@ -86,10 +99,16 @@ class ScheduleService:
             before = await self._store.schedules.find(before.id)
         return before
 
-    async def run_now(self, ref: str) -> Task:
-        """Make its task now, beside its times, and even if it is paused."""
+    async def run_now(self, ref: str, *, idempotency_key: str = "") -> Task:
+        """Make its task now, beside its times, and even if it is paused. With a key that was given before,
+        that time's task."""
         schedule = await self._store.schedules.find(ref)
-        new = self._tasks.prepare(schedule.spec.task, project=schedule.project_id, schedule_id=schedule.id)
+        new = self._tasks.prepare(
+            schedule.spec.task,
+            project=schedule.project_id,
+            idempotency_key=idempotency_key,
+            schedule_id=schedule.id,
+        )
         await self._tasks.admit([new])
 
         async def work(store: Store) -> Task:

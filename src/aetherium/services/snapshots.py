@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from aetherium.domain.errors import AlreadyExists, Conflict, InvalidInput, InvalidTransition, NotFound
 from aetherium.domain.ids import SNAPSHOT, new_id
 from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import Capability
 from aetherium.interfaces.finishing import finish
+from aetherium.interfaces.pool import copied
 from aetherium.services.host import LIVE, Host
 from aetherium.services.power import Power
 from aetherium.services.snapshot_files import SnapshotFiles
@@ -27,9 +29,14 @@ class SnapshotService:
         self._power = power
         self._files = files
 
-    async def create(self, vm: str, *, name: str | None = None) -> Snapshot:
+    async def create(
+        self, vm: str, *, name: str | None = None, labels: Mapping[str, str] = MappingProxyType({})
+    ) -> Snapshot:
         """Of a running or paused VM, which then goes on. In a cluster it is in the object store when it is
         ready, and outlives its worker.
+
+        Args:
+            labels: beside those of the VM.
 
         Raises Conflict if it does not run, or if a command that was given secrets runs in it: they would be
         in the snapshot's memory. AlreadyExists for the name; Unsupported.
@@ -53,7 +60,7 @@ class SnapshotService:
             resources=row.spec.resources,
             state=SnapshotState.CREATING,
             created_at=self._host.clock.now(),
-            labels=row.spec.labels,
+            labels={**copied(row.spec.labels), **labels},
             owner=self._host.owner,
             project_id=row.project_id,
         )

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequen
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from aetherium.domain.checks import Check
@@ -25,7 +26,7 @@ from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import IDLE, VM, VM_LIFECYCLE, Capability, VMMetrics, VMSpec, VMState
 from aetherium.interfaces.drivers import Condition, DriverProbe, Launch, SnapshotData, VMDriver, VMHandle
 from aetherium.interfaces.guest import Guest
-from aetherium.interfaces.pool import HIDDEN_LABELS, OWN_LABELS, VMPool
+from aetherium.interfaces.pool import HIDDEN_LABELS, VMPool, copied
 from aetherium.interfaces.store import Store
 from aetherium.services.connections import handle_of
 from aetherium.services.diagnosis import diagnose
@@ -167,9 +168,20 @@ class VMService:
 
         return await self._host.store.vms.edit((await self.get(ref)).id, change)
 
-    async def fork(self, ref: str, count: int = 1, *, names: Sequence[str] = ()) -> Sequence[VM]:
+    async def fork(
+        self,
+        ref: str,
+        count: int = 1,
+        *,
+        names: Sequence[str] = (),
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> Sequence[VM]:
         """`count` copies of a running or paused VM as it is now, each with an identity of its own. All or
-        none are made."""
+        none are made, also if this process is killed.
+
+        Args:
+            labels: of the copies, beside their parent's.
+        """
         if not 1 <= count <= MOST_FORKS:
             raise InvalidInput(f"count is {count}.", hint=f"Use 1 to {MOST_FORKS}.", field="count")
         if names and len(names) != count:
@@ -180,7 +192,7 @@ class VMService:
         await self.require(parent, Capability.FORK)
         for name in names:
             await self._check_name(name, parent.project_id)
-        labels = {key: value for key, value in parent.spec.labels.items() if key not in OWN_LABELS}
+        labels = {**copied(parent.spec.labels), **labels}
         specs = [replace(parent.spec, name=name, labels=labels) for name in (names or (None,) * count)]
         async with self._power.captured(parent.id) as (data, directory):
             start = _restore(data, directory)
@@ -362,15 +374,26 @@ class VMService:
         try:
             async with asyncio.TaskGroup() as group:
                 tasks = [
-                    group.create_task(self._launcher.launch(draft, start, heir=None)) for draft in drafts
+                    group.create_task(self._launcher.launch(draft, start, heir=draft.owner))
+                    for draft in drafts
                 ]
+            return await self._hand_out(tasks)
         except BaseException as error:
             for draft in drafts:
                 await self._launcher.discard(draft.id)
             if isinstance(error, BaseExceptionGroup):
                 raise error.exceptions[0] from error
             raise
-        return [task.result() for task in tasks]
+
+    async def _hand_out(self, tasks: Sequence[asyncio.Task[VM]]) -> Sequence[VM]:
+        """Until here all of them would have gone with this process; from here on they outlive it."""
+
+        async def work(store: Store) -> Sequence[VM]:
+            return [
+                await store.vms.edit(task.result().id, lambda vm: replace(vm, owner=None)) for task in tasks
+            ]
+
+        return await self._host.store.transaction(work)
 
 
 def snapshot_data(snapshot: Snapshot) -> SnapshotData:

@@ -23,7 +23,7 @@ class SqlIdempotency:
         self._database = database
 
     async def begin(
-        self, request: RequestKey, fingerprint: str, execution_id: str, *, lease_s: float
+        self, request: RequestKey, fingerprint: str, mark: str, *, lease_s: float
     ) -> Begun | Earlier:
         moment = self._database.moment
         lapsed = sa.and_(requests.c.expires_at <= moment(), requests.c.status.is_(None))
@@ -43,14 +43,14 @@ class SqlIdempotency:
                     key=request.key,
                     operation=request.operation,
                     fingerprint=fingerprint,
-                    answer=execution_id.encode(),
+                    answer=mark.encode(),
                     created_at=begun,
                     expires_at=moment(lease_s),
                 )
                 .on_conflict_do_nothing()
             )
             if (await connection.execute(added)).rowcount:
-                return Begun(begun, execution_id)
+                return Begun(begun, mark)
             again = (
                 sa.update(requests)
                 .where(_is(request), lapsed, requests.c.fingerprint == fingerprint)
@@ -85,7 +85,7 @@ class SqlIdempotency:
 
 
 def _earlier(row: Any) -> Earlier:
-    """Until a request has an answer, the id of its execution is in its place."""
+    """Until a request has an answer, its mark is in its place."""
     return Earlier(row.fingerprint, row.status, b"" if row.status is None else row.answer or b"")
 
 

@@ -16,8 +16,8 @@ OTHERS = (
 )
 
 
-async def _begin(store: Store, request: RequestKey = REQUEST, execution_id: str = "exe_1") -> Begun:
-    begun = await store.idempotency.begin(request, "f", execution_id, lease_s=30)
+async def _begin(store: Store, request: RequestKey = REQUEST, mark: str = "exe_1") -> Begun:
+    begun = await store.idempotency.begin(request, "f", mark, lease_s=30)
     assert isinstance(begun, Begun)
     return begun
 
@@ -47,8 +47,8 @@ class IdempotencyContract:
     async def test_one_that_failed_may_be_tried_again(self, store: Store) -> None:
         begun = await _begin(store)
         await store.idempotency.release(REQUEST, begun.at)
-        begun = await _begin(store, execution_id="exe_3")
-        assert begun.execution_id == "exe_3"
+        begun = await _begin(store, mark="exe_3")
+        assert begun.mark == "exe_3"
         await store.idempotency.keep(REQUEST, begun.at, 201, b"", keep_s=60)
         await store.idempotency.release(REQUEST, begun.at)
         assert await _repeat(store) == Earlier("f", 201)
@@ -65,7 +65,7 @@ class IdempotencyContract:
         both = (store, stores.of_another_process())
         found = await asyncio.gather(*(_repeat(both[i % 2]) for i in range(8)))
         (second,) = [each for each in found if isinstance(each, Begun)]
-        assert second.execution_id == first.execution_id
+        assert second.mark == first.mark
         assert not await store.idempotency.renew(REQUEST, first.at, lease_s=30)
         assert not await store.idempotency.keep(REQUEST, first.at, 201, b"", keep_s=60)
         await store.idempotency.release(REQUEST, first.at)
@@ -77,8 +77,8 @@ class IdempotencyContract:
         stores.let_pass(61)
         again = await _repeat(stores.store, "g")
         assert isinstance(again, Begun)
-        assert again.execution_id == "exe_2"
+        assert again.mark == "exe_2"
         stores.let_pass(2 * 86400)
         last = await stores.store.idempotency.begin(REQUEST, "h", "exe_4", lease_s=30)
         assert isinstance(last, Begun)
-        assert last.execution_id == "exe_4"
+        assert last.mark == "exe_4"

@@ -20,6 +20,7 @@ from aetherium.objects.local import LocalObjects
 from tests.faults.cluster.checks import check_hosts
 from tests.faults.cluster.cluster import QUICK, Cluster, open_cluster
 from tests.faults.cluster.members import Member
+from tests.faults.interrupted import Victim, interrupt_copies
 from tests.fixtures.leftovers import working_in
 from tests.fixtures.postgres import PostgresServer
 from tests.fixtures.redis import RedisServer
@@ -182,4 +183,38 @@ async def test_a_worker_killed_while_it_brings_a_snapshot_away_leaves_nothing(
         _, out, _ = await client.executions.run(vm.id, ExecutionSpec(("echo", "hi")))
         assert out == b"hi\n"
         await client.vms.delete(vm.id)
+        await check_hosts(cluster)
+
+
+@pytest.mark.vm
+@pytest.mark.timeout(600)
+async def test_forks_and_snapshots_outlive_a_gateway(
+    postgres_server: PostgresServer,
+    redis_server: RedisServer,
+    postgres_store_url: str,
+    base_image_store: DiskImageStore,
+) -> None:
+    async with open_cluster(
+        postgres_server,
+        redis_server,
+        postgres_store_url,
+        gateways=1,
+        orchestrators=1,
+        workers=1,
+        images=base_image_store,
+        settings={**QUICK, "warm_snapshots": "0"},
+    ) as cluster:
+        (gateway,) = cluster.gateways
+        socket = gateway.data_dir / "run" / "aetherium.sock"
+
+        async def again() -> None:
+            await gateway.kill()
+            await gateway.start()
+
+        await interrupt_copies(Victim(socket, again))
+        async with AsyncClient.unix(socket) as client:
+            for snapshot in await client.snapshots.list():
+                await client.snapshots.delete(snapshot.id)
+            for vm in await client.vms.list():
+                await client.vms.delete(vm.id)
         await check_hosts(cluster)

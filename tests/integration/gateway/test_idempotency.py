@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import datetime
 from typing import Any
 
 import httpx2
@@ -13,7 +14,10 @@ import pytest
 from aetherium.domain.errors import Unavailable
 from aetherium.domain.vms import VM
 from aetherium.gateway import once
+from aetherium.interfaces.idempotency import RequestKey
+from aetherium.services.snapshots import SnapshotService
 from aetherium.services.vms import VMService
+from aetherium.storage.idempotency import SqlIdempotency
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.raw import http
 
@@ -85,6 +89,64 @@ async def test_what_failed_is_tried_again(
         patched.setattr(VMService, "create", broken)
         assert (await client.post("/v1/vms", json={}, headers=KEY)).status_code == 503
     assert (await client.post("/v1/vms", json={}, headers=KEY)).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [
+        ("/v1/vms", {}),
+        ("/v1/vms/box/fork", {"count": 2}),
+        ("/v1/vms/box/snapshots", {}),
+        ("/v1/vms/box/executions?mode=background", {"argv": ["true"]}),
+        ("/v1/projects", {"name": "web"}),
+        ("/v1/schedules", {"name": "n", "spec": {"every_s": 60, "task": {"type": "system.noop"}}}),
+        ("/v1/schedules/known/run", None),
+    ],
+)
+async def test_what_was_made_is_found_though_nobody_was_told(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch, path: str, body: dict[str, Any] | None
+) -> None:
+    async def killed(
+        repository: SqlIdempotency, request: RequestKey, begun: datetime, *_: Any, **__: Any
+    ) -> None:
+        """Its gateway was, when it would have kept the answer, and so long ago that its lease is over."""
+        await repository.renew(request, begun, lease_s=0)
+
+    await client.post("/v1/vms", json={"name": "box"})
+    every = {"every_s": 3600, "task": {"type": "system.noop"}}
+    await client.post("/v1/schedules", json={"name": "known", "spec": every})
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlIdempotency, "keep", killed)
+        first = await client.post(path, json=body, headers=KEY)
+    again = await client.post(path, json=body, headers=KEY)
+    assert (first.status_code, again.status_code) == (201, 201), (first.text, again.text)
+    assert "idempotency-replayed" not in again.headers
+    assert _ids(again.json()) == _ids(first.json())
+
+
+def _ids(made: Any) -> list[str]:
+    return [each["id"] for each in (made if isinstance(made, list) else [made])]
+
+
+async def test_a_lost_answer_of_a_worker_is_found(
+    client: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    snapshot = SnapshotService.create
+
+    async def lost(*args: Any, **more: Any) -> None:
+        await snapshot(*args, **more)
+        raise Unavailable("The connection was lost.")
+
+    await client.post("/v1/vms", json={"name": "box"})
+    with monkeypatch.context() as patched:
+        patched.setattr(SnapshotService, "create", lost)
+        assert (await client.post("/v1/vms/box/snapshots", headers=KEY)).status_code == 503
+    # It may have been made, so the key is this request's.
+    other = await client.post("/v1/vms/box/snapshots", json={"name": "s"}, headers=KEY)
+    assert other.json()["code"] == "idempotency_mismatch"
+    made = await client.post("/v1/vms/box/snapshots", headers=KEY)
+    assert made.status_code == 201
+    assert [each["id"] for each in (await client.get("/v1/snapshots")).json()["items"]] == [made.json()["id"]]
 
 
 async def test_progress_has_nothing_to_tell_the_second_time(client: httpx2.AsyncClient) -> None:

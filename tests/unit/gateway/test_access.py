@@ -257,19 +257,30 @@ async def test_changes_are_recorded_before_they_are_made(data_dir: Path) -> None
         assert (await platform.vms.get(vm.id)).id == vm.id
 
 
-async def test_one_key_makes_one_vm_though_nobody_was_told(data_dir: Path) -> None:
+async def test_one_request_makes_one_vm_though_nobody_was_told(data_dir: Path) -> None:
     async with fake_platform(data_dir, forkable=True) as services:
         platform = Platform(services, caller("default"), Known())
-        first = await platform.vms.create(VMSpec(resources=_SMALL), key="k")
-        assert (await platform.vms.create(VMSpec(resources=_SMALL), key="k")).id == first.id
-        assert REQUEST_LABEL in first.spec.labels
+        first = await platform.vms.create(VMSpec(resources=_SMALL), mark="ex_1")
+        assert (await platform.vms.create(VMSpec(resources=_SMALL), mark="ex_1")).id == first.id
+        assert first.spec.labels == {REQUEST_LABEL: "ex_1"}
         (fork,) = await platform.vms.fork(first.id)
-        assert REQUEST_LABEL not in fork.spec.labels
+        snapshot = await platform.snapshots.create(first.id)
+        assert fork.spec.labels == snapshot.labels == {}
         other = (await services.projects.create("other")).id
         elsewhere = Platform(services, caller(other), Known())
-        assert (await elsewhere.vms.create(VMSpec(resources=_SMALL), key="k")).id != first.id
+        assert (await elsewhere.vms.create(VMSpec(resources=_SMALL), mark="ex_1")).id != first.id
         await platform.vms.delete(first.id)
-        assert (await platform.vms.create(VMSpec(resources=_SMALL), key="k")).id != first.id
+        assert (await platform.vms.create(VMSpec(resources=_SMALL), mark="ex_1")).id != first.id
+
+
+async def test_a_repeated_fork_has_the_copies_in_the_order_of_their_names(data_dir: Path) -> None:
+    async with fake_platform(data_dir, forkable=True) as services:
+        platform = Platform(services, caller("default"), Known())
+        parent = await platform.vms.create(VMSpec(resources=_SMALL))
+        names = ("b", "c", "a")
+        first, again = [await platform.vms.fork(parent.id, 3, names=names, mark="ex_1") for _ in range(2)]
+        assert [vm.spec.name for vm in first] == [vm.spec.name for vm in again] == list(names)
+        assert [vm.id for vm in first] == [vm.id for vm in again]
 
 
 async def test_a_cluster_makes_one_vm_for_one_key(data_dir: Path) -> None:

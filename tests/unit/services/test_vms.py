@@ -27,6 +27,7 @@ from aetherium.domain.executions import ExecutionSpec, ExecutionState
 from aetherium.domain.vms import VM, Resources, VMSpec, VMState
 from aetherium.drivers.fake import FakeDriver
 from aetherium.services.connections import handle_of
+from aetherium.services.launching import Launcher, Start
 from aetherium.testing.drivers import DyingDriver, SlowDriver
 from tests.fixtures.platform import ForkableDriver, data_dir, fake_platform
 from tests.fixtures.waiting import eventually
@@ -214,6 +215,32 @@ async def test_fork_makes_all_or_none(data_dir: Path) -> None:
             await platform.vms.fork(parent.id, 3)
         assert {vm.id for vm in await platform.vms.list()} == {parent.id, *(vm.id for vm in forks)}
         assert list((data_dir / "forks").iterdir()) == []
+
+
+async def test_forks_are_handed_out_together(data_dir: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """If this process were killed before the last one runs, all of them would be removed."""
+    hold, launch = asyncio.Event(), Launcher.launch
+
+    async def slowly(launcher: Launcher, draft: VM, start: Start, *, heir: str | None) -> VM:
+        if draft.spec.name == "last":
+            await hold.wait()
+        return await launch(launcher, draft, start, heir=heir)
+
+    async with fake_platform(data_dir, forkable=True) as platform:
+        parent = await platform.vms.create(VMSpec())
+        monkeypatch.setattr(Launcher, "launch", slowly)
+        names = ("first", "last")
+        forking = asyncio.ensure_future(platform.vms.fork(parent.id, 2, names=names, labels={"a": "b"}))
+
+        async def first_runs() -> bool:
+            return any(vm.spec.name == "first" for vm in await platform.vms.list(states={VMState.RUNNING}))
+
+        await eventually(first_runs)
+        assert (await platform.vms.get("first")).owner == platform.host.owner
+        hold.set()
+        forks = await forking
+        assert [(vm.spec.name, vm.owner) for vm in forks] == [(name, None) for name in names]
+        assert all(vm.spec.labels == {"a": "b"} for vm in forks)
 
 
 async def test_snapshots(data_dir: Path) -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from aetherium.domain.checks import Check
 from aetherium.domain.events import Event
+from aetherium.domain.ids import PROJECT, akin
 from aetherium.domain.images import Image, ImageRecipe
 from aetherium.domain.projects import Project, Quota
 from aetherium.domain.queues import Queue
@@ -49,8 +50,9 @@ class Projects:
         return await self._access.choose(ref)
 
     @guards("projects:write", "project.create")
-    async def create(self, name: str, *, quota: Quota | None = None) -> Project:
-        return await self._inner.create(name, quota=quota)
+    async def create(self, name: str, *, quota: Quota | None = None, mark: str = "") -> Project:
+        """Of a request with a `mark` (see Begun), the project that it has made already."""
+        return await self._inner.create(name, quota=quota, project_id=akin(PROJECT, mark))
 
     @guards("projects:write", "project.set_quota")
     async def set_quota(self, ref: str, quota: Quota) -> Project:

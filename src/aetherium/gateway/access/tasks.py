@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Unpack
 
+from aetherium.domain.ids import SCHEDULE, akin
 from aetherium.domain.schedules import Schedule, ScheduleSpec
 from aetherium.domain.tasks import Attempt, Task, TaskSpec, TaskState
 from aetherium.gateway.access.access import Access, refuse_reserved
@@ -118,9 +119,12 @@ class Schedules:
         self._inner = inner
 
     @guards("schedules:write", "schedule.create")
-    async def create(self, name: str, spec: ScheduleSpec, *, project: str = "") -> Schedule:
+    async def create(self, name: str, spec: ScheduleSpec, *, project: str = "", mark: str = "") -> Schedule:
+        """Of a request with a `mark` (see Begun), the schedule that it has made already."""
         allow(self._access, spec.task)
-        made = await self._inner.create(name, spec, project=await self._access.choose(project))
+        made = await self._inner.create(
+            name, spec, project=await self._access.choose(project), schedule_id=akin(SCHEDULE, mark)
+        )
         self._access.note(made.id)
         return made
 
@@ -141,8 +145,9 @@ class Schedules:
         return await self._inner.resume(await self._access.schedule(ref))
 
     @guards("schedules:write", "schedule.run")
-    async def run_now(self, ref: str) -> Task:
-        return await self._inner.run_now(await self._access.schedule(ref))
+    async def run_now(self, ref: str, *, mark: str = "") -> Task:
+        """Of a request with a `mark`, the task that it has made already."""
+        return await self._inner.run_now(await self._access.schedule(ref), idempotency_key=mark)
 
     @guards("schedules:write", "schedule.delete")
     async def delete(self, ref: str) -> None:

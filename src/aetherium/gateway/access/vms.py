@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 from aetherium.domain.checks import Check
-from aetherium.domain.snapshots import Snapshot
+from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.domain.vms import VM, VMMetrics, VMSpec, VMState
 from aetherium.gateway.access.access import Access, refuse_reserved
 from aetherium.gateway.access.files import Files
 from aetherium.gateway.access.rules import guards, opens
 from aetherium.interfaces.pool import REQUEST_LABEL
+from aetherium.services.host import LIVE
 from aetherium.services.vms import Progress, silent
 
 if TYPE_CHECKING:
@@ -32,26 +32,26 @@ class VMs:
 
     @guards("vms:write", "vm.create")
     async def create(
-        self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent, key: str = ""
+        self, spec: VMSpec, *, snapshot: str | None = None, progress: Progress = silent, mark: str = ""
     ) -> VM:
-        """With an idempotency `key` the VM that an earlier request with it has made, though its gateway was
+        """Of a request with a `mark` (see Begun), the VM that it has made already, though its gateway was
         killed before it could say so."""
         refuse_reserved(spec.labels)
-        if key:
-            label = {REQUEST_LABEL: self._digest(key)}
-            made = await self._inner.list(
-                states={VMState.RUNNING}, labels=label, project=self._access.project
-            )
-            if made:
-                return made[0]
-            spec = spec.with_labels(label)
+        label = _label(mark)
+        if made := await self._made(label):
+            return made[0]
+        spec = spec.with_labels(label)
         source = None if snapshot is None else await self._access.snapshot(snapshot)
         vm = await self._inner.create(spec, snapshot=source, project=self._access.project, progress=progress)
         self._access.note(vm.id)
         return vm
 
-    def _digest(self, key: str) -> str:
-        return hashlib.sha256(f"{self._access.project} {key}".encode()).hexdigest()[:40]
+    async def _made(self, label: Mapping[str, str]) -> Sequence[VM]:
+        """What an earlier request has made; nothing that is being made, or that goes with who began it."""
+        if not label:
+            return ()
+        found = await self._inner.list(states=LIVE, labels=label, project=self._access.project)
+        return [vm for vm in found if vm.owner is None]
 
     @guards("vms:read")
     async def get(self, ref: str) -> VM:
@@ -84,8 +84,15 @@ class VMs:
         return await self._inner.extend(await self._access.vm(ref), ttl_s)
 
     @guards("vms:write", "vm.fork")
-    async def fork(self, ref: str, count: int = 1, *, names: Sequence[str] = ()) -> Sequence[VM]:
-        made = await self._inner.fork(await self._access.vm(ref), count, names=names)
+    async def fork(
+        self, ref: str, count: int = 1, *, names: Sequence[str] = (), mark: str = ""
+    ) -> Sequence[VM]:
+        """With a `mark` as in `create`."""
+        label = _label(mark)
+        parent = await self._access.vm(ref)
+        if made := await self._made(label):
+            return sorted(made, key=lambda vm: vm.created_at)
+        made = await self._inner.fork(parent, count, names=names, labels=label)
         for vm in made:
             self._access.note(vm.id)
         return made
@@ -119,8 +126,14 @@ class Snapshots:
         self._inner = inner
 
     @guards("snapshots:write", "snapshot.create")
-    async def create(self, vm: str, *, name: str | None = None) -> Snapshot:
-        made = await self._inner.create(await self._access.vm(vm), name=name)
+    async def create(self, vm: str, *, name: str | None = None, mark: str = "") -> Snapshot:
+        """With a `mark` as in VMs.create."""
+        label = _label(mark)
+        vm_id = await self._access.vm(vm)
+        for known in await self._access.store.snapshots.list() if label else ():
+            if known.state is SnapshotState.READY and label.items() <= known.labels.items():
+                return known
+        made = await self._inner.create(vm_id, name=name, labels=label)
         self._access.note(made.id)
         return made
 
@@ -135,3 +148,8 @@ class Snapshots:
     @guards("snapshots:write", "snapshot.delete")
     async def delete(self, ref: str) -> None:
         await self._inner.delete(await self._access.snapshot(ref))
+
+
+def _label(mark: str) -> Mapping[str, str]:
+    """By which what a request has made is found; none without a mark."""
+    return {REQUEST_LABEL: mark} if mark else {}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Protocol, TypeVar
 
 from google.protobuf.message import Message
@@ -10,7 +10,7 @@ from grpc.aio import ServicerContext
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.gateway.access import Platform, Services
-from aetherium.gateway.grpc.once import answered, once_of
+from aetherium.gateway.grpc.once import once_of
 from aetherium.gateway.once import Once
 
 Context = ServicerContext[Any, Any]
@@ -25,7 +25,6 @@ class _HasId(Protocol):
 
 
 T = TypeVar("T", bound=_HasId)
-M = TypeVar("M", bound=Message)
 
 
 class PlatformOf(Protocol):
@@ -52,18 +51,7 @@ class Service:
         self._platform_of = platform_of
         self._services = platform_of.services
 
-    async def _once(
-        self,
-        platform: Platform,
-        context: Context,
-        request: Message,
-        kind: type[M],
-        work: Callable[[], Awaitable[M]],
-    ) -> M:
-        """What `work` gives; if the call has a key, it is carried out once."""
-        return await answered(self._call(platform, context, request), kind, work)
-
-    def _call(self, platform: Platform, context: Context, request: Message) -> Once:
+    def _once(self, platform: Platform, context: Context, request: Message) -> Once:
         """A call, which may have a key. Raises InvalidInput."""
         key = metadata_of(context).get("idempotency-key", "")
         return once_of(self._services.store.idempotency, key, platform.caller, request)

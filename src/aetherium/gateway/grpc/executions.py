@@ -23,11 +23,11 @@ class ExecutionCalls(Service, ExecutionServiceServicer):
     ) -> pb.ExecutionServiceRunResponse:
         platform = await self._platform_of(context)
         spec = convert.spec_from_pb(request.spec)
-        once = self._call(platform, context, request)
+        once = self._once(platform, context, request)
 
         async def run() -> pb.ExecutionServiceRunResponse:
             execution, stdout, stderr = await platform.executions.run(
-                request.vm, spec, stdin=request.stdin, execution_id=once.execution_id
+                request.vm, spec, stdin=request.stdin, execution_id=once.mark or None
             )
             return pb.ExecutionServiceRunResponse(execution=shown(execution), stdout=stdout, stderr=stderr)
 
@@ -38,10 +38,10 @@ class ExecutionCalls(Service, ExecutionServiceServicer):
     ) -> pb.ExecutionServiceStartResponse:
         platform = await self._platform_of(context)
         spec = convert.spec_from_pb(request.spec)
-        once = self._call(platform, context, request)
+        once = self._once(platform, context, request)
 
         async def start() -> pb.ExecutionServiceStartResponse:
-            execution = await platform.executions.start(request.vm, spec, execution_id=once.execution_id)
+            execution = await platform.executions.start(request.vm, spec, execution_id=once.mark or None)
             return pb.ExecutionServiceStartResponse(execution=shown(execution))
 
         return await answered(once, pb.ExecutionServiceStartResponse, start)

@@ -9,6 +9,7 @@ from typing import Any
 
 from aetherium.domain.images import ImageProgress, ImageRecipe
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.progress import Report, with_progress
 from aetherium.gateway.grpc.values import from_message, to_message, to_messages
 from aetherium.protocol.generated import images_pb2 as pb
@@ -41,7 +42,7 @@ class ImageCalls(Service, ImageServiceServicer):
                 made = await platform.images.build(recipe, cache=cache, progress=report)
                 return to_message(pb.Image, made)
 
-            return await self._once(platform, context, request, pb.Image, work)
+            return await answered(self._once(platform, context, request), pb.Image, work)
 
         async with aclosing(with_progress(build)) as steps:
             async for step in steps:
@@ -58,7 +59,7 @@ class ImageCalls(Service, ImageServiceServicer):
                 made = await platform.images.import_image(request.source, tag=tag, progress=report)
                 return to_message(pb.Image, made)
 
-            return await self._once(platform, context, request, pb.Image, work)
+            return await answered(self._once(platform, context, request), pb.Image, work)
 
         async with aclosing(with_progress(bring)) as steps:
             async for step in steps:

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from aetherium.domain.projects import Project, Quota
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import from_message, to_message, to_messages
 from aetherium.protocol.generated import projects_pb2 as pb
 from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceServicer
@@ -31,12 +32,13 @@ class ProjectCalls(Service, ProjectServiceServicer):
     ) -> pb.ProjectServiceCreateResponse:
         platform = await self._platform_of(context)
         quota = from_message(request.quota, Quota)
+        once = self._once(platform, context, request)
 
         async def create() -> pb.ProjectServiceCreateResponse:
-            made = await platform.projects.create(request.name, quota=quota)
+            made = await platform.projects.create(request.name, quota=quota, mark=once.mark)
             return pb.ProjectServiceCreateResponse(project=_project(made))
 
-        return await self._once(platform, context, request, pb.ProjectServiceCreateResponse, create)
+        return await answered(once, pb.ProjectServiceCreateResponse, create)
 
     async def SetQuota(
         self, request: pb.ProjectServiceSetQuotaRequest, context: Context

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from aetherium.domain.schedules import Schedule, ScheduleSpec
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import from_message, to_message, to_messages
 from aetherium.protocol.generated import schedules_pb2 as pb
 from aetherium.protocol.generated import tasks_pb2
@@ -19,12 +20,13 @@ class ScheduleCalls(Service, ScheduleServiceServicer):
     ) -> pb.ScheduleServiceCreateResponse:
         platform = await self._platform_of(context)
         spec = from_message(request.spec, ScheduleSpec)
+        once = self._once(platform, context, request)
 
         async def create() -> pb.ScheduleServiceCreateResponse:
-            made = await platform.schedules.create(request.name, spec)
+            made = await platform.schedules.create(request.name, spec, mark=once.mark)
             return pb.ScheduleServiceCreateResponse(schedule=_schedule(made))
 
-        return await self._once(platform, context, request, pb.ScheduleServiceCreateResponse, create)
+        return await answered(once, pb.ScheduleServiceCreateResponse, create)
 
     async def Get(
         self, request: pb.ScheduleServiceGetRequest, context: Context
@@ -59,12 +61,13 @@ class ScheduleCalls(Service, ScheduleServiceServicer):
         self, request: pb.ScheduleServiceRunNowRequest, context: Context
     ) -> pb.ScheduleServiceRunNowResponse:
         platform = await self._platform_of(context)
+        once = self._once(platform, context, request)
 
         async def run() -> pb.ScheduleServiceRunNowResponse:
-            task = await platform.schedules.run_now(request.ref)
+            task = await platform.schedules.run_now(request.ref, mark=once.mark)
             return pb.ScheduleServiceRunNowResponse(task=to_message(tasks_pb2.Task, task))
 
-        return await self._once(platform, context, request, pb.ScheduleServiceRunNowResponse, run)
+        return await answered(once, pb.ScheduleServiceRunNowResponse, run)
 
     async def Delete(
         self, request: pb.ScheduleServiceDeleteRequest, context: Context

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import to_message, to_messages
 from aetherium.protocol.generated import snapshots_pb2 as pb
 from aetherium.protocol.generated.snapshots_pb2_grpc import SnapshotServiceServicer
@@ -17,12 +18,13 @@ class SnapshotCalls(Service, SnapshotServiceServicer):
     ) -> pb.SnapshotServiceCreateResponse:
         platform = await self._platform_of(context)
         name = request.name if request.HasField("name") else None
+        once = self._once(platform, context, request)
 
         async def create() -> pb.SnapshotServiceCreateResponse:
-            made = await platform.snapshots.create(request.vm, name=name)
+            made = await platform.snapshots.create(request.vm, name=name, mark=once.mark)
             return pb.SnapshotServiceCreateResponse(snapshot=to_message(pb.Snapshot, made))
 
-        return await self._once(platform, context, request, pb.SnapshotServiceCreateResponse, create)
+        return await answered(once, pb.SnapshotServiceCreateResponse, create)
 
     async def Get(
         self, request: pb.SnapshotServiceGetRequest, context: Context

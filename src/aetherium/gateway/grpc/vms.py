@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 from aetherium.domain.vms import VM, VMSpec, VMState
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, metadata_of, page
+from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import enums_of, from_message, to_message, to_messages
 from aetherium.protocol.generated import vms_pb2 as pb
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceServicer
@@ -22,13 +23,13 @@ class VMCalls(Service, VMServiceServicer):
         platform = await self._platform_of(context)
         spec = from_message(request.spec, VMSpec)
         snapshot = request.snapshot if request.HasField("snapshot") else None
-        key = metadata_of(context).get("idempotency-key", "")
+        once = self._once(platform, context, request)
 
         async def create() -> pb.VMServiceCreateResponse:
-            made = await platform.vms.create(spec, snapshot=snapshot, key=key)
+            made = await platform.vms.create(spec, snapshot=snapshot, mark=once.mark)
             return pb.VMServiceCreateResponse(vm=_vm(made))
 
-        return await self._once(platform, context, request, pb.VMServiceCreateResponse, create)
+        return await answered(once, pb.VMServiceCreateResponse, create)
 
     async def Get(self, request: pb.VMServiceGetRequest, context: Context) -> pb.VMServiceGetResponse:
         platform = await self._platform_of(context)
@@ -73,12 +74,14 @@ class VMCalls(Service, VMServiceServicer):
     async def Fork(self, request: pb.VMServiceForkRequest, context: Context) -> pb.VMServiceForkResponse:
         platform = await self._platform_of(context)
         count = request.count if request.HasField("count") else 1
+        names = tuple(request.names)
+        once = self._once(platform, context, request)
 
         async def fork() -> pb.VMServiceForkResponse:
-            made = await platform.vms.fork(request.ref, count, names=tuple(request.names))
+            made = await platform.vms.fork(request.ref, count, names=names, mark=once.mark)
             return pb.VMServiceForkResponse(vms=to_messages(pb.VM, made))
 
-        return await self._once(platform, context, request, pb.VMServiceForkResponse, fork)
+        return await answered(once, pb.VMServiceForkResponse, fork)
 
     async def GetMetrics(
         self, request: pb.VMServiceGetMetricsRequest, context: Context

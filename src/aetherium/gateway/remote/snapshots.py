@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 
 from aetherium.domain.errors import InvalidTransition, NotFound, Unavailable
 from aetherium.domain.snapshots import Snapshot, SnapshotState
@@ -33,11 +34,13 @@ class RemoteSnapshots:
         self._workers = workers
         self._forget = forget
 
-    async def create(self, vm: str, *, name: str | None = None) -> Snapshot:
+    async def create(
+        self, vm: str, *, name: str | None = None, labels: Mapping[str, str] = MappingProxyType({})
+    ) -> Snapshot:
         """Of a running or paused VM, which then goes on."""
         place = await self._places.vm(vm)
         with convert.sending():
-            request = pb.CreateSnapshotRequest(vm_id=place.id, name=name)
+            request = pb.CreateSnapshotRequest(vm_id=place.id, name=name, labels=labels)
         made = await self._workers.call_once(place.worker_id, lambda stub: stub.CreateSnapshot, request)
         return await self._store.snapshots.get(made.snapshot_id)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
+from types import MappingProxyType
 from typing import Protocol
 
 from aetherium.domain.checks import Check
@@ -108,11 +109,18 @@ class RemoteVMs:
         await self._workers.call(place.worker_id, lambda stub: stub.ExtendVM, request)
         return await self._store.vms.get(place.id)
 
-    async def fork(self, ref: str, count: int = 1, *, names: Sequence[str] = ()) -> Sequence[VM]:
+    async def fork(
+        self,
+        ref: str,
+        count: int = 1,
+        *,
+        names: Sequence[str] = (),
+        labels: Mapping[str, str] = MappingProxyType({}),
+    ) -> Sequence[VM]:
         """`count` copies as it is now, on the same worker. All or none are made."""
         place = await self._places.vm(ref)
         with convert.sending():
-            request = pb.ForkVMRequest(vm_id=place.id, count=count, names=names)
+            request = pb.ForkVMRequest(vm_id=place.id, count=count, names=names, labels=labels)
         made = await self._workers.call_once(place.worker_id, lambda stub: stub.ForkVM, request)
         return [await self._store.vms.get(vm_id) for vm_id in made.vm_ids]
 

@@ -73,11 +73,11 @@ async def run(
 
 
 async def _started(platform: Platform, ref: str, spec: ExecutionSpec, once: Once) -> Execution:
-    return await platform.executions.start(ref, spec, execution_id=once.execution_id)
+    return await platform.executions.start(ref, spec, execution_id=once.mark or None)
 
 
 async def _ran(platform: Platform, ref: str, spec: ExecutionSpec, once: Once) -> dict[str, Any]:
-    execution, stdout, stderr = await platform.executions.run(ref, spec, execution_id=once.execution_id)
+    execution, stdout, stderr = await platform.executions.run(ref, spec, execution_id=once.mark or None)
     return {
         "execution": wire.dump(execution),
         "stdout": wire.encode_bytes(stdout),

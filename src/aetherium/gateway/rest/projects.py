@@ -30,7 +30,7 @@ async def index(platform: PlatformDep, listing: BySort, name: Name = "") -> Resp
 @router.post("", status_code=201, response_model=Project, responses=errors(*ONCE, "already_exists"))
 async def create(body: bodies.ProjectBody, platform: PlatformDep, once: OnceDep) -> Response:
     """Create a project."""
-    return await once.reply(lambda: platform.projects.create(body.name, quota=body.quota))
+    return await once.reply(lambda: platform.projects.create(body.name, quota=body.quota, mark=once.mark))
 
 
 @router.get("/{ref}", response_model=Project)

@@ -23,7 +23,9 @@ router = Part(prefix="/schedules", tags=["schedules"])
 @router.post("", status_code=201, response_model=Schedule, responses=errors(*ONCE, "already_exists"))
 async def create(body: bodies.ScheduleBody, platform: PlatformDep, once: OnceDep) -> Response:
     """Create a schedule; its first task is made at its next time."""
-    return await once.reply(lambda: platform.schedules.create(body.name, body.spec, project=body.project))
+    return await once.reply(
+        lambda: platform.schedules.create(body.name, body.spec, project=body.project, mark=once.mark)
+    )
 
 
 @router.get("", response_model=answers.Page[Schedule])
@@ -61,7 +63,7 @@ async def resume(ref: str, platform: PlatformDep) -> Response:
 @router.post("/{ref}/run", status_code=201, response_model=Task, responses=errors(*ONCE, "limit_exceeded"))
 async def run(ref: str, platform: PlatformDep, once: OnceDep) -> Response:
     """Make its task now, beside its times."""
-    return await once.reply(lambda: platform.schedules.run_now(ref))
+    return await once.reply(lambda: platform.schedules.run_now(ref, mark=once.mark))
 
 
 @router.delete("/{ref}", status_code=204)

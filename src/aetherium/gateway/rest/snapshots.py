@@ -30,7 +30,7 @@ async def create(
 ) -> Response:
     """Memory, disk and devices of a VM, which pauses meanwhile."""
     given = body or bodies.SnapshotCreate()
-    return await once.reply(lambda: platform.snapshots.create(ref, name=given.name))
+    return await once.reply(lambda: platform.snapshots.create(ref, name=given.name, mark=once.mark))
 
 
 @router.get("/snapshots", response_model=answers.Page[Snapshot])

@@ -49,8 +49,7 @@ async def create(
     is streamed, the last line is `{"vm": …}`, and a client that goes away takes its request back."""
 
     async def make(report: Callable[[Any], None] = silent) -> VM:
-        key = once.request.key if once.request else ""
-        return await platform.vms.create(body.spec, snapshot=body.snapshot, progress=report, key=key)
+        return await platform.vms.create(body.spec, snapshot=body.snapshot, progress=report, mark=once.mark)
 
     if wants_stream(accept):
         return ndjson(with_progress(once.progressing(make), result="vm"), drain)
@@ -121,7 +120,7 @@ async def extend(ref: str, body: bodies.VMExtendBody, platform: PlatformDep) -> 
 async def fork(ref: str, platform: PlatformDep, once: OnceDep, body: bodies.VMForkBody = None) -> Response:
     """Copies of a running VM, with its memory shared copy-on-write and identities of their own."""
     given = body or bodies.VMFork()
-    return await once.reply(lambda: platform.vms.fork(ref, given.count, names=given.names))
+    return await once.reply(lambda: platform.vms.fork(ref, given.count, names=given.names, mark=once.mark))
 
 
 @router.get("/{ref}/metrics", response_model=VMMetrics, responses=errors("conflict"))

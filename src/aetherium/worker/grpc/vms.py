@@ -40,7 +40,9 @@ class VMCalls:
         return pb.ExtendVMResponse()
 
     async def ForkVM(self, request: pb.ForkVMRequest, context: Context) -> pb.ForkVMResponse:
-        made = await self._vms.fork(request.vm_id, request.count, names=tuple(request.names))
+        made = await self._vms.fork(
+            request.vm_id, request.count, names=tuple(request.names), labels=dict(request.labels)
+        )
         return pb.ForkVMResponse(vm_ids=[vm.id for vm in made])
 
     async def DeleteVM(self, request: pb.DeleteVMRequest, context: Context) -> pb.DeleteVMResponse:
@@ -63,7 +65,7 @@ class VMCalls:
         self, request: pb.CreateSnapshotRequest, context: Context
     ) -> pb.CreateSnapshotResponse:
         name = request.name if request.HasField("name") else None
-        snapshot = await self._snapshots.create(request.vm_id, name=name)
+        snapshot = await self._snapshots.create(request.vm_id, name=name, labels=dict(request.labels))
         return pb.CreateSnapshotResponse(snapshot_id=snapshot.id)
 
     async def DeleteSnapshot(
