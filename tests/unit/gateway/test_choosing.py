@@ -8,9 +8,8 @@ import pytest
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.ids import WORKER, new_id
+from aetherium.gateway.choosing import TaskChoice, chosen, listed
 from aetherium.gateway.platform import Platform
-from aetherium.gateway.rest import choosing
-from aetherium.gateway.rest.bodies import TaskChoice
 
 NONE = cast(Platform, None)
 
@@ -25,7 +24,7 @@ NONE = cast(Platform, None)
     ],
 )
 async def test_all_that_is_given_has_to_fit(body: TaskChoice, where: object) -> None:
-    assert await choosing.choice(body, NONE) == where
+    assert await chosen(body, NONE) == where
 
 
 @pytest.mark.parametrize(
@@ -39,9 +38,9 @@ async def test_all_that_is_given_has_to_fit(body: TaskChoice, where: object) -> 
 )
 async def test_all_are_meant_only_by_saying_so(body: TaskChoice) -> None:
     with pytest.raises(InvalidInput):
-        await choosing.choice(body, NONE)
+        await chosen(body, NONE)
 
 
 async def test_a_worker_that_was_forgotten_is_known_by_its_id() -> None:
     gone = new_id(WORKER)
-    assert await choosing._where(NONE, worker=gone) == {"worker_id": gone}
+    assert await listed(NONE, worker=gone) == {"worker_id": gone}

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from starlette.datastructures import URL
-from starlette.responses import Response
 
 from aetherium.domain.errors import InvalidInput
-from aetherium.gateway.lists import Facts, Listing, Sort, TimeSort
+from aetherium.gateway.listing import Facts, Listing, Sort, TimeSort
+from aetherium.gateway.lists import Asked
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -33,17 +33,12 @@ def _facts(item: Item) -> Facts:
 
 
 def _listing(cursor: str = "", sort: Sort | TimeSort | None = None, limit: int = 2, **more: Any) -> Listing:
-    times = {"created_after": None, "created_before": None, **more}
-    return Listing(URL("http://x/v1/things?limit=2&state=a"), limit, cursor, sort, **times)
-
-
-def _body(response: Response) -> Any:
-    return json.loads(bytes(response.body))
+    return Listing(limit, cursor, sort, **more)
 
 
 def _page(listing: Listing, items: list[Item], **more: Any) -> tuple[list[str], str]:
-    answer = _body(listing.page(items, _facts, **more))
-    return [item["id"] for item in answer["items"]], answer["next_cursor"] or ""
+    page = listing.page(items, _facts, **more)
+    return [item.id for item in page.items], page.cursor
 
 
 @given(
@@ -82,19 +77,24 @@ def test_filters() -> None:
 
 def test_the_next_page_is_linked() -> None:
     items = [Item(f"i{number}", number) for number in range(3)]
-    first = _listing().page(items, _facts)
-    cursor = _body(first)["next_cursor"]
+    asked = Asked(2, url=URL("http://x/v1/things?limit=2&state=a"))
+    first = asked.reply(asked.page(items, _facts))
+    body = json.loads(bytes(first.body))
+    cursor = body["next_cursor"]
+    assert [item["id"] for item in body["items"]] == ["i2", "i1"]
     assert first.headers["link"] == f'</v1/things?limit=2&state=a&cursor={cursor}>; rel="next"'
-    assert "link" not in _listing(cursor).page(items, _facts).headers
+    last = asked.reply(_listing(cursor).page(items, _facts))
+    assert json.loads(bytes(last.body))["next_cursor"] is None
+    assert "link" not in last.headers
 
 
 def test_a_page_that_the_store_has_made() -> None:
     items = [Item(f"i{number}", number) for number in (5, 4, 3)]
-    answer = _body(_listing().fetched(items))
-    assert [item["id"] for item in answer["items"]] == ["i5", "i4"]
-    following = _listing(answer["next_cursor"])
+    page = _listing().fetched(items)
+    assert [item.id for item in page.items] == ["i5", "i4"]
+    following = _listing(page.cursor)
     assert (following.before, following.oldest_first) == ("i4", False)
-    assert _body(following.fetched(items[2:]))["next_cursor"] is None
+    assert following.fetched(items[2:]).cursor == ""
 
 
 @pytest.mark.parametrize("cursor", ["x", "i4", "W10", "bnVsbA", "WyJhIiwxLDJd", "ä"])

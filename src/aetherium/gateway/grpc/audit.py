@@ -9,7 +9,8 @@ from typing import cast
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.gateway.access import Platform
-from aetherium.gateway.grpc.calls import Context, Service, limit_of
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import limit_of
 from aetherium.gateway.grpc.values import moment_of, to_message, to_messages
 from aetherium.interfaces.audit import AuditFilter
 from aetherium.protocol.generated import audit_pb2 as pb
@@ -26,7 +27,7 @@ class AuditCalls(Service, AuditServiceServicer):
         self, request: pb.AuditServiceListRequest, context: Context
     ) -> pb.AuditServiceListResponse:
         platform = await self._platform_of(context)
-        limit, where = limit_of(request.limit), await _where(platform, request)
+        limit, where = limit_of(request), await _where(platform, request)
         found = await platform.audit.list(limit=limit + 1, before=_before(request.cursor), **where)
         shown = found[:limit]
         return pb.AuditServiceListResponse(

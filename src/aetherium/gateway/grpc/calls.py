@@ -1,30 +1,17 @@
-"""What the services share: whose platform a call stands on, calls that come again, and pages."""
+"""What the services share: whose platform a call stands on, and calls that come again."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol
 
 from google.protobuf.message import Message
 from grpc.aio import ServicerContext
 
-from aetherium.domain.errors import InvalidInput
 from aetherium.gateway.access import Platform, Services
 from aetherium.gateway.grpc.once import once_of
 from aetherium.gateway.once import Once
 
 Context = ServicerContext[Any, Any]
-
-_LIMIT = 100
-_MOST = 1000
-
-
-class _HasId(Protocol):
-    @property
-    def id(self) -> str: ...
-
-
-T = TypeVar("T", bound=_HasId)
 
 
 class PlatformOf(Protocol):
@@ -60,21 +47,3 @@ class Service:
 def metadata_of(context: Context) -> dict[str, str]:
     """What the caller says beside the request."""
     return {key: str(value) for key, value in context.invocation_metadata() or ()}
-
-
-def limit_of(given: int) -> int:
-    """How many items a page has. Raises InvalidInput."""
-    if not 0 <= given <= _MOST:
-        raise InvalidInput(f"limit is {given}.", hint=f"Use 1 to {_MOST}.", field="limit")
-    return given or _LIMIT
-
-
-def page(items: Sequence[T], limit: int, cursor: str) -> tuple[Sequence[T], str]:
-    """One page of `items` after the id `cursor`, and the next cursor, empty for the last page. Newest first
-    means by ids, which sort by time: what was made in the same millisecond then has an order too."""
-    rest = sorted((item for item in items if not cursor or item.id < cursor), key=_id_of, reverse=True)
-    return rest[:limit], rest[limit - 1].id if len(rest) > limit else ""
-
-
-def _id_of(item: _HasId) -> str:
-    return item.id

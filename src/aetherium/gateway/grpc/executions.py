@@ -6,10 +6,13 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import aclosing
 
-from aetherium.domain.executions import Execution
+from aetherium.domain.executions import Execution, ExecutionState
 from aetherium.gateway.grpc.attaching import Session, opened, source
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.once import answered
+from aetherium.gateway.grpc.values import enums_of
+from aetherium.gateway.listing import execution_facts
 from aetherium.protocol.generated import executions_pb2 as pb
 from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceServicer
 from aetherium.rpc import convert
@@ -62,9 +65,14 @@ class ExecutionCalls(Service, ExecutionServiceServicer):
         self, request: pb.ExecutionServiceListRequest, context: Context
     ) -> pb.ExecutionServiceListResponse:
         platform = await self._platform_of(context)
-        found = await platform.executions.list(request.vm)
-        some, cursor = page(found, limit_of(request.limit), request.cursor)
-        return pb.ExecutionServiceListResponse(executions=[shown(one) for one in some], next_cursor=cursor)
+        states = {ExecutionState(state) for state in enums_of(request, "states")}
+        found = [
+            one for one in await platform.executions.list(request.vm) if not states or one.state in states
+        ]
+        page = listing_of(request, by_time=True).page(found, execution_facts)
+        return pb.ExecutionServiceListResponse(
+            executions=[shown(one) for one in page.items], next_cursor=page.cursor
+        )
 
     async def Get(
         self, request: pb.ExecutionServiceGetRequest, context: Context

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from typing import TypeVar
 
 from aetherium.domain.errors import InvalidInput
+from aetherium.gateway.digests import Checked
 from aetherium.gateway.grpc.calls import Context, Service
 from aetherium.gateway.grpc.lingering import lingering
 from aetherium.gateway.grpc.pieces import pieces
@@ -66,6 +67,15 @@ class FileCalls(Service, FileServiceServicer):
         async with platform.vms.guest(request.vm) as guest:
             found = await guest.stat(convert.text(request.path))
         return pb.FileServiceStatResponse(file=convert.stat_to_pb(found))
+
+    async def Checksum(
+        self, request: pb.FileServiceChecksumRequest, context: Context
+    ) -> pb.FileServiceChecksumResponse:
+        platform = await self._platform_of(context)
+        async with platform.vms.guest(request.vm) as guest:
+            data = Checked(guest.read(convert.text(request.path)), {})
+            size = sum([len(piece) async for piece in data])
+        return pb.FileServiceChecksumResponse(size=size, sha256=data.sha256)
 
     async def Move(self, request: pb.FileServiceMoveRequest, context: Context) -> pb.FileServiceMoveResponse:
         platform = await self._platform_of(context)

@@ -7,11 +7,13 @@ from collections.abc import AsyncIterator
 from contextlib import aclosing
 from typing import Any
 
-from aetherium.domain.images import ImageProgress, ImageRecipe
+from aetherium.domain.images import ImageRecipe
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.once import answered
-from aetherium.gateway.grpc.progress import Report, with_progress
 from aetherium.gateway.grpc.values import from_message, to_message, to_messages
+from aetherium.gateway.listing import image_facts, tagged
+from aetherium.gateway.progress import Report, Step, steps
 from aetherium.protocol.generated import images_pb2 as pb
 from aetherium.protocol.generated.images_pb2_grpc import ImageServiceServicer
 
@@ -23,7 +25,9 @@ class ImageCalls(Service, ImageServiceServicer):
         self, request: pb.ImageServiceListRequest, context: Context
     ) -> pb.ImageServiceListResponse:
         platform = await self._platform_of(context)
-        return pb.ImageServiceListResponse(images=to_messages(pb.Image, await platform.images.list()))
+        found = tagged(await platform.images.list(), request.name)
+        page = listing_of(request).page(found, image_facts)
+        return pb.ImageServiceListResponse(images=to_messages(pb.Image, page.items), next_cursor=page.cursor)
 
     async def Get(self, request: pb.ImageServiceGetRequest, context: Context) -> pb.ImageServiceGetResponse:
         platform = await self._platform_of(context)
@@ -44,8 +48,8 @@ class ImageCalls(Service, ImageServiceServicer):
 
             return await answered(self._once(platform, context, request), pb.Image, work)
 
-        async with aclosing(with_progress(build)) as steps:
-            async for step in steps:
+        async with aclosing(steps(build)) as found:
+            async for step in found:
                 yield pb.ImageServiceBuildResponse(**_shown(step))
 
     async def Import(
@@ -61,8 +65,8 @@ class ImageCalls(Service, ImageServiceServicer):
 
             return await answered(self._once(platform, context, request), pb.Image, work)
 
-        async with aclosing(with_progress(bring)) as steps:
-            async for step in steps:
+        async with aclosing(steps(bring)) as found:
+            async for step in found:
                 yield pb.ImageServiceImportResponse(**_shown(step))
 
     async def Tag(self, request: pb.ImageServiceTagRequest, context: Context) -> pb.ImageServiceTagResponse:
@@ -84,8 +88,8 @@ class ImageCalls(Service, ImageServiceServicer):
         return pb.ImageServicePruneResponse(freed_bytes=freed)
 
 
-def _shown(step: ImageProgress | pb.Image) -> dict[str, Any]:
+def _shown(step: Step) -> dict[str, Any]:
     """The field of a response for one step, or for the image at last."""
-    if isinstance(step, pb.Image):
-        return {"image": step}
-    return {"progress": to_message(pb.ImageProgress, step)}
+    if step.last:
+        return {"image": step.value}
+    return {"progress": to_message(pb.ImageProgress, step.value)}

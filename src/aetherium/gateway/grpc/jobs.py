@@ -8,8 +8,10 @@ from dataclasses import replace
 
 from aetherium.domain.errors import NotFound
 from aetherium.domain.jobs import DirectorySource, GitSource, Job, JobSpec, JobState
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.values import enums_of, from_message, to_message, to_messages
+from aetherium.interfaces.store import JobFilter
 from aetherium.protocol.generated import jobs_pb2 as pb
 from aetherium.protocol.generated.jobs_pb2_grpc import JobServiceServicer
 
@@ -42,10 +44,14 @@ class JobCalls(Service, JobServiceServicer):
 
     async def List(self, request: pb.JobServiceListRequest, context: Context) -> pb.JobServiceListResponse:
         platform = await self._platform_of(context)
-        states, limit = [JobState(state) for state in enums_of(request, "states")], limit_of(request.limit)
-        found = await platform.jobs.list(states=states, limit=limit + 1, before=request.cursor)
-        shown, cursor = page(found, limit, request.cursor)
-        return pb.JobServiceListResponse(jobs=[_job(job) for job in shown], next_cursor=cursor)
+        states = [JobState(state) for state in enums_of(request, "states")]
+        listing, where = listing_of(request, by_time=True), JobFilter(states=states, name=request.name)
+        listing.narrow(where, dict(request.labels))
+        found = await platform.jobs.list(
+            limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
+        )
+        page = listing.fetched(found)
+        return pb.JobServiceListResponse(jobs=[_job(job) for job in page.items], next_cursor=page.cursor)
 
     async def Cancel(
         self, request: pb.JobServiceCancelRequest, context: Context

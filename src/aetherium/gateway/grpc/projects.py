@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from aetherium.domain.projects import Project, Quota
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import from_message, to_message, to_messages
+from aetherium.gateway.listing import Sort, named_facts
 from aetherium.protocol.generated import projects_pb2 as pb
 from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceServicer
 
@@ -19,7 +21,10 @@ class ProjectCalls(Service, ProjectServiceServicer):
     ) -> pb.ProjectServiceListResponse:
         platform = await self._platform_of(context)
         found = await platform.projects.list()
-        return pb.ProjectServiceListResponse(projects=to_messages(pb.Project, found))
+        page = listing_of(request).page(found, named_facts, name=request.name, default=Sort.NAME)
+        return pb.ProjectServiceListResponse(
+            projects=to_messages(pb.Project, page.items), next_cursor=page.cursor
+        )
 
     async def Get(
         self, request: pb.ProjectServiceGetRequest, context: Context

@@ -5,8 +5,10 @@ from __future__ import annotations
 
 from aetherium.domain.schedules import Schedule, ScheduleSpec
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import from_message, to_message, to_messages
+from aetherium.gateway.listing import Sort, named_facts
 from aetherium.protocol.generated import schedules_pb2 as pb
 from aetherium.protocol.generated import tasks_pb2
 from aetherium.protocol.generated.schedules_pb2_grpc import ScheduleServiceServicer
@@ -38,8 +40,12 @@ class ScheduleCalls(Service, ScheduleServiceServicer):
         self, request: pb.ScheduleServiceListRequest, context: Context
     ) -> pb.ScheduleServiceListResponse:
         platform = await self._platform_of(context)
-        found = await platform.schedules.list()
-        return pb.ScheduleServiceListResponse(schedules=to_messages(pb.Schedule, found))
+        paused = request.paused if request.HasField("paused") else None
+        found = [one for one in await platform.schedules.list() if paused in (None, one.paused)]
+        page = listing_of(request).page(found, named_facts, name=request.name, default=Sort.NAME)
+        return pb.ScheduleServiceListResponse(
+            schedules=to_messages(pb.Schedule, page.items), next_cursor=page.cursor
+        )
 
     async def Pause(
         self, request: pb.ScheduleServicePauseRequest, context: Context

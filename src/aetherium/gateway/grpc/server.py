@@ -19,6 +19,7 @@ from aetherium.gateway.grpc.events import EventCalls
 from aetherium.gateway.grpc.executions import ExecutionCalls
 from aetherium.gateway.grpc.files import FileCalls
 from aetherium.gateway.grpc.images import ImageCalls
+from aetherium.gateway.grpc.installation import InstallationCalls
 from aetherium.gateway.grpc.jobs import JobCalls
 from aetherium.gateway.grpc.members import MemberCalls
 from aetherium.gateway.grpc.projects import ProjectCalls
@@ -38,6 +39,7 @@ from aetherium.protocol.generated import (
     executions_pb2_grpc,
     files_pb2_grpc,
     images_pb2_grpc,
+    installation_pb2_grpc,
     jobs_pb2_grpc,
     members_pb2_grpc,
     projects_pb2_grpc,
@@ -78,6 +80,11 @@ _SERVICES: tuple[tuple[str, type[Service], Callable[..., None]], ...] = (
     ("SecretService", SecretCalls, secrets_pb2_grpc.add_SecretServiceServicer_to_server),
     ("AuditService", AuditCalls, audit_pb2_grpc.add_AuditServiceServicer_to_server),
     ("EventService", EventCalls, events_pb2_grpc.add_EventServiceServicer_to_server),
+    (
+        "InstallationService",
+        InstallationCalls,
+        installation_pb2_grpc.add_InstallationServiceServicer_to_server,
+    ),
 )
 SERVICES = tuple(f"{_PACKAGE}.{name}" for name, _, _ in _SERVICES)
 

@@ -3,9 +3,12 @@
 
 from __future__ import annotations
 
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.domain.snapshots import SnapshotState
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.once import answered
-from aetherium.gateway.grpc.values import to_message, to_messages
+from aetherium.gateway.grpc.values import enums_of, to_message, to_messages
+from aetherium.gateway.listing import snapshot_facts
 from aetherium.protocol.generated import snapshots_pb2 as pb
 from aetherium.protocol.generated.snapshots_pb2_grpc import SnapshotServiceServicer
 
@@ -37,8 +40,12 @@ class SnapshotCalls(Service, SnapshotServiceServicer):
         self, request: pb.SnapshotServiceListRequest, context: Context
     ) -> pb.SnapshotServiceListResponse:
         platform = await self._platform_of(context)
-        shown, cursor = page(await platform.snapshots.list(), limit_of(request.limit), request.cursor)
-        return pb.SnapshotServiceListResponse(snapshots=to_messages(pb.Snapshot, shown), next_cursor=cursor)
+        states = {SnapshotState(state) for state in enums_of(request, "states")}
+        found = [one for one in await platform.snapshots.list() if not states or one.state in states]
+        page = listing_of(request).page(found, snapshot_facts, name=request.name, labels=dict(request.labels))
+        return pb.SnapshotServiceListResponse(
+            snapshots=to_messages(pb.Snapshot, page.items), next_cursor=page.cursor
+        )
 
     async def Delete(
         self, request: pb.SnapshotServiceDeleteRequest, context: Context

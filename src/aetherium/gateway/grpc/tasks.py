@@ -9,7 +9,10 @@ from pydantic import TypeAdapter
 
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Priority, Task, TaskSpec, TaskState
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.access import Platform
+from aetherium.gateway.choosing import TaskChoice, chosen, listed
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.values import enum_of, enums_of, from_message, to_message, to_messages
 from aetherium.interfaces.handlers import TaskType
 from aetherium.interfaces.task_store import TaskFilter
@@ -51,10 +54,14 @@ class TaskCalls(Service, TaskServiceServicer):
 
     async def List(self, request: pb.TaskServiceListRequest, context: Context) -> pb.TaskServiceListResponse:
         platform = await self._platform_of(context)
-        limit = limit_of(request.limit)
-        found = await platform.tasks.list(limit=limit + 1, before=request.cursor, **_where(request))
-        shown, cursor = page(found, limit, request.cursor)
-        return pb.TaskServiceListResponse(tasks=to_messages(pb.Task, shown), next_cursor=cursor)
+        listing = listing_of(request, by_time=True)
+        where = await _where(request, platform)
+        listing.narrow(where, dict(request.labels))
+        found = await platform.tasks.list(
+            limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
+        )
+        page = listing.fetched(found)
+        return pb.TaskServiceListResponse(tasks=to_messages(pb.Task, page.items), next_cursor=page.cursor)
 
     async def ListAttempts(
         self, request: pb.TaskServiceListAttemptsRequest, context: Context
@@ -82,6 +89,28 @@ class TaskCalls(Service, TaskServiceServicer):
         platform = await self._platform_of(context)
         return pb.TaskServiceDiscardResponse(task=_task(await platform.tasks.discard(request.ref)))
 
+    async def CancelMany(
+        self, request: pb.TaskServiceCancelManyRequest, context: Context
+    ) -> pb.TaskServiceCancelManyResponse:
+        platform = await self._platform_of(context)
+        where = await _chosen(request.choice, platform)
+        changed = await platform.tasks.cancel_many(reason=request.reason, **where)
+        return pb.TaskServiceCancelManyResponse(changed=changed)
+
+    async def RequeueMany(
+        self, request: pb.TaskServiceRequeueManyRequest, context: Context
+    ) -> pb.TaskServiceRequeueManyResponse:
+        platform = await self._platform_of(context)
+        changed = await platform.tasks.requeue_many(**await _chosen(request.choice, platform))
+        return pb.TaskServiceRequeueManyResponse(changed=changed)
+
+    async def DiscardMany(
+        self, request: pb.TaskServiceDiscardManyRequest, context: Context
+    ) -> pb.TaskServiceDiscardManyResponse:
+        platform = await self._platform_of(context)
+        changed = await platform.tasks.discard_many(**await _chosen(request.choice, platform))
+        return pb.TaskServiceDiscardManyResponse(changed=changed)
+
     async def ListTypes(
         self, request: pb.TaskServiceListTypesRequest, context: Context
     ) -> pb.TaskServiceListTypesResponse:
@@ -94,19 +123,22 @@ def _task(task: Task) -> pb.Task:
     return to_message(pb.Task, task)
 
 
-def _where(request: pb.TaskServiceListRequest) -> TaskFilter:
-    where = TaskFilter()
-    if request.states:
-        where["states"] = {TaskState(state) for state in enums_of(request, "states")}
-    if request.types:
-        where["types"] = set(request.types)
-    if request.group:
-        where["group"] = request.group
-    if priority := enum_of(request, "priority"):
-        where["priority"] = Priority(priority)
-    if request.error_code:
-        where["error_code"] = request.error_code
-    return where
+async def _where(request: pb.TaskServiceListRequest, platform: Platform) -> TaskFilter:
+    priority = enum_of(request, "priority")
+    return await listed(
+        platform,
+        states={TaskState(state) for state in enums_of(request, "states")},
+        types=request.types,
+        group=request.group,
+        priority=Priority(priority) if priority else None,
+        worker=request.worker,
+        error_code=request.error_code,
+        project=request.project,
+    )
+
+
+async def _chosen(message: pb.TaskChoice, platform: Platform) -> TaskFilter:
+    return await chosen(from_message(message, TaskChoice), platform)
 
 
 def _info(kind: TaskType) -> TaskTypeInfo:

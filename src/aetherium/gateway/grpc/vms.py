@@ -3,10 +3,16 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import aclosing
+
 from aetherium.domain.vms import VM, VMSpec, VMState
-from aetherium.gateway.grpc.calls import Context, Service, limit_of, page
+from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.once import answered
 from aetherium.gateway.grpc.values import enums_of, from_message, to_message, to_messages
+from aetherium.gateway.listing import vm_facts
+from aetherium.gateway.progress import Report, steps
 from aetherium.protocol.generated import vms_pb2 as pb
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceServicer
 from aetherium.rpc import convert
@@ -31,6 +37,27 @@ class VMCalls(Service, VMServiceServicer):
 
         return await answered(once, pb.VMServiceCreateResponse, create)
 
+    async def CreateStream(
+        self, request: pb.VMServiceCreateStreamRequest, context: Context
+    ) -> AsyncIterator[pb.VMServiceCreateStreamResponse]:
+        platform = await self._platform_of(context)
+        spec = from_message(request.spec, VMSpec)
+        snapshot = request.snapshot if request.HasField("snapshot") else None
+        once = self._once(platform, context, request)
+
+        async def work(report: Report) -> pb.VM:
+            async def create() -> pb.VM:
+                return _vm(
+                    await platform.vms.create(spec, snapshot=snapshot, progress=report, mark=once.mark)
+                )
+
+            return await answered(once, pb.VM, create)
+
+        async with aclosing(steps(work)) as found:
+            async for step in found:
+                told = {"vm": step.value} if step.last else {"progress": step.value}
+                yield pb.VMServiceCreateStreamResponse(**told)
+
     async def Get(self, request: pb.VMServiceGetRequest, context: Context) -> pb.VMServiceGetResponse:
         platform = await self._platform_of(context)
         return pb.VMServiceGetResponse(vm=_vm(await platform.vms.get(request.ref)))
@@ -39,8 +66,8 @@ class VMCalls(Service, VMServiceServicer):
         platform = await self._platform_of(context)
         states = [VMState(state) for state in enums_of(request, "states")]
         found = await platform.vms.list(states=states, labels=dict(request.labels))
-        shown, cursor = page(found, limit_of(request.limit), request.cursor)
-        return pb.VMServiceListResponse(vms=to_messages(pb.VM, shown), next_cursor=cursor)
+        page = listing_of(request).page(found, vm_facts, name=request.name)
+        return pb.VMServiceListResponse(vms=to_messages(pb.VM, page.items), next_cursor=page.cursor)
 
     async def Delete(
         self, request: pb.VMServiceDeleteRequest, context: Context

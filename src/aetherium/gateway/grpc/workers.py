@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from aetherium.domain.workers import WorkerState, WorkerStatus
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.values import enums_of, to_message, to_messages
+from aetherium.gateway.listing import Sort, worker_facts
 from aetherium.protocol.generated import workers_pb2 as pb
 from aetherium.protocol.generated.workers_pb2_grpc import WorkersServiceServicer
 
@@ -18,14 +20,13 @@ class WorkerCalls(Service, WorkersServiceServicer):
     ) -> pb.WorkersServiceListResponse:
         platform = await self._platform_of(context)
         states = {WorkerState(state) for state in enums_of(request, "states")}
-        found = [
-            status
-            for status in await platform.workers.list()
-            if (not states or status.worker.state in states)
-            and request.labels.items() <= status.worker.info.labels.items()
-        ]
-        by_name = sorted(found, key=lambda status: status.worker.info.name)
-        return pb.WorkersServiceListResponse(workers=to_messages(pb.WorkerStatus, by_name))
+        found = [one for one in await platform.workers.list() if not states or one.worker.state in states]
+        page = listing_of(request).page(
+            found, worker_facts, name=request.name, labels=dict(request.labels), default=Sort.NAME
+        )
+        return pb.WorkersServiceListResponse(
+            workers=to_messages(pb.WorkerStatus, page.items), next_cursor=page.cursor
+        )
 
     async def Get(
         self, request: pb.WorkersServiceGetRequest, context: Context

@@ -16,6 +16,7 @@ from aetherium.domain.projects import Quota
 from aetherium.domain.schedules import ScheduleSpec
 from aetherium.domain.tasks import TaskSpec, TypeLimit
 from aetherium.domain.vms import VMSpec
+from aetherium.gateway.choosing import TaskChoice
 from aetherium.gateway.wire import refusing_unknown_keys
 
 Limit = Annotated[int, Query(ge=1, le=1000, description="Items per page.")]
@@ -164,19 +165,6 @@ class TaskBatch:
 class TaskCancel:
     """Why, for people."""
 
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskChoice:
-    """Which tasks: all of what is given has to fit. `all`: no matter which, if nothing else is given."""
-
-    ids: tuple[str, ...] = ()
-    types: tuple[str, ...] = ()
-    group: str = ""
-    error_code: str = ""
-    project: str = ""
-    all: bool = False
     reason: str = ""
 
 

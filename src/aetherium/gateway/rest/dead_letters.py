@@ -7,11 +7,12 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.errors import NotFound
 from aetherium.domain.tasks import Task, TaskState
 from aetherium.gateway import wire
+from aetherium.gateway.choosing import chosen
 from aetherium.gateway.describing import errors
 from aetherium.gateway.lists import ByTime, Labels
 from aetherium.gateway.platform import Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
-from aetherium.gateway.rest.choosing import Where, choice
+from aetherium.gateway.rest.choosing import Where
 from aetherium.gateway.rest.part import Part
 
 router = Part(prefix="/dead-letters", tags=["dead letters"])
@@ -25,19 +26,19 @@ async def index(platform: PlatformDep, where: Where, listing: ByTime, labels: La
     found = await platform.tasks.list(
         limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
     )
-    return listing.fetched(found)
+    return listing.reply(listing.fetched(found))
 
 
 @router.post("/requeue", response_model=answers.Changed)
 async def requeue_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Try all dead tasks that fit anew; answers how many were changed."""
-    return JSONResponse({"changed": await platform.tasks.requeue_many(**await choice(body, platform))})
+    return JSONResponse({"changed": await platform.tasks.requeue_many(**await chosen(body, platform))})
 
 
 @router.post("/discard", response_model=answers.Changed)
 async def discard_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Put all dead tasks that fit aside; answers how many were changed."""
-    return JSONResponse({"changed": await platform.tasks.discard_many(**await choice(body, platform))})
+    return JSONResponse({"changed": await platform.tasks.discard_many(**await chosen(body, platform))})
 
 
 @router.get("/{ref}", response_model=Task)

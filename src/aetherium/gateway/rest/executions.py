@@ -16,7 +16,8 @@ from aetherium.gateway import wire
 from aetherium.gateway.describing import GUEST, ONCE, errors, followed
 from aetherium.gateway.following import FollowDep, Message
 from aetherium.gateway.idempotency import OnceDep
-from aetherium.gateway.lists import ByTime, Facts
+from aetherium.gateway.listing import execution_facts
+from aetherium.gateway.lists import ByTime
 from aetherium.gateway.once import Once
 from aetherium.gateway.platform import DrainDep, Platform, PlatformDep
 from aetherium.gateway.rest import answers, bodies
@@ -136,7 +137,7 @@ async def index(
 ) -> Response:
     """The executions of a VM, newest first."""
     found = [one for one in await platform.executions.list(ref) if not state or one.state in state]
-    return listing.page(found, lambda one: Facts(one.id, one.created_at))
+    return listing.reply(listing.page(found, execution_facts))
 
 
 @router.get("/executions/{execution_id}", response_model=Execution, responses=errors(*GUEST))

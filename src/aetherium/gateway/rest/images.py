@@ -11,7 +11,8 @@ from aetherium.domain.images import Image
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors, lines
 from aetherium.gateway.idempotency import OnceDep
-from aetherium.gateway.lists import BySort, Facts, Name
+from aetherium.gateway.listing import image_facts, tagged
+from aetherium.gateway.lists import BySort, Name
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
@@ -62,12 +63,7 @@ async def prune(platform: PlatformDep, body: bodies.PruneBody = None) -> Respons
 @router.get("", response_model=answers.Page[Image])
 async def index(platform: PlatformDep, listing: BySort, name: Name = "") -> Response:
     """All images, newest first; their names are their tags."""
-    found = [one for one in await platform.images.list() if not name or _tagged(one, name)]
-    return listing.page(found, lambda one: Facts(one.digest, one.created_at, min(one.tags, default="")))
-
-
-def _tagged(image: Image, begin: str) -> bool:
-    return any(tag.startswith(begin) for tag in image.tags)
+    return listing.reply(listing.page(tagged(await platform.images.list(), name), image_facts))
 
 
 @router.post("/{ref:path}/tags", response_model=Image)

@@ -65,7 +65,7 @@ async def index(
     found = await platform.jobs.list(
         limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
     )
-    return listing.fetched(found)
+    return listing.reply(listing.fetched(found))
 
 
 @router.get("/{ref}", response_model=Job)

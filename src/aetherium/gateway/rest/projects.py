@@ -8,7 +8,8 @@ from aetherium.domain.projects import Project
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors
 from aetherium.gateway.idempotency import OnceDep
-from aetherium.gateway.lists import BySort, Facts, Name, Sort
+from aetherium.gateway.listing import Sort, named_facts
+from aetherium.gateway.lists import BySort, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.part import Part
@@ -19,12 +20,8 @@ router = Part(prefix="/projects", tags=["projects"])
 @router.get("", response_model=answers.Page[Project])
 async def index(platform: PlatformDep, listing: BySort, name: Name = "") -> Response:
     """All projects, by name."""
-    return listing.page(
-        await platform.projects.list(),
-        lambda one: Facts(one.id, one.created_at, one.name),
-        name=name,
-        default=Sort.NAME,
-    )
+    found = await platform.projects.list()
+    return listing.reply(listing.page(found, named_facts, name=name, default=Sort.NAME))
 
 
 @router.post("", status_code=201, response_model=Project, responses=errors(*ONCE, "already_exists"))

@@ -12,7 +12,8 @@ from aetherium.domain.tasks import Task
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors
 from aetherium.gateway.idempotency import OnceDep
-from aetherium.gateway.lists import BySort, Facts, Name, Sort
+from aetherium.gateway.listing import Sort, named_facts
+from aetherium.gateway.lists import BySort, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.part import Part
@@ -37,9 +38,7 @@ async def index(
 ) -> Response:
     """All schedules, by name."""
     found = [one for one in await platform.schedules.list() if paused in (None, one.paused)]
-    return listing.page(
-        found, lambda one: Facts(one.id, one.created_at, one.name), name=name, default=Sort.NAME
-    )
+    return listing.reply(listing.page(found, named_facts, name=name, default=Sort.NAME))
 
 
 @router.get("/{ref}", response_model=Schedule)

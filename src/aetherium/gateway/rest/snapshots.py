@@ -11,7 +11,8 @@ from aetherium.domain.snapshots import Snapshot, SnapshotState
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors
 from aetherium.gateway.idempotency import OnceDep
-from aetherium.gateway.lists import BySort, Facts, Labels, Name
+from aetherium.gateway.listing import snapshot_facts
+from aetherium.gateway.lists import BySort, Labels, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.part import Part
@@ -43,11 +44,7 @@ async def index(
 ) -> Response:
     """Snapshots, newest first."""
     found = [one for one in await platform.snapshots.list() if not state or one.state in state]
-    return listing.page(found, _facts, name=name, labels=labels)
-
-
-def _facts(snapshot: Snapshot) -> Facts:
-    return Facts(snapshot.id, snapshot.created_at, snapshot.name or "", snapshot.labels)
+    return listing.reply(listing.page(found, snapshot_facts, name=name, labels=labels))
 
 
 @router.get("/snapshots/{ref}", response_model=Snapshot)

@@ -12,11 +12,12 @@ from starlette.responses import JSONResponse, Response
 from aetherium.domain.task_types import TaskTypeInfo
 from aetherium.domain.tasks import Attempt, Priority, Task
 from aetherium.gateway import wire
+from aetherium.gateway.choosing import chosen
 from aetherium.gateway.describing import errors
 from aetherium.gateway.lists import ByTime, Labels
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.rest import answers, bodies
-from aetherium.gateway.rest.choosing import States, Where, choice
+from aetherium.gateway.rest.choosing import States, Where
 from aetherium.gateway.rest.part import Part
 from aetherium.gateway.streams import awaited
 from aetherium.interfaces.handlers import TaskType
@@ -60,7 +61,7 @@ async def index(
     found = await platform.tasks.list(
         limit=listing.limit + 1, before=listing.before, oldest_first=listing.oldest_first, **where
     )
-    return listing.fetched(found)
+    return listing.reply(listing.fetched(found))
 
 
 @router.get("/types", response_model=list[TaskTypeInfo])
@@ -72,7 +73,7 @@ async def types(platform: PlatformDep) -> Response:
 @router.post("/cancel", response_model=answers.Changed)
 async def cancel_many(body: bodies.TaskChoiceBody, platform: PlatformDep) -> Response:
     """Cancel all tasks that fit and have not ended; answers how many were changed."""
-    where = await choice(body, platform)
+    where = await chosen(body, platform)
     return JSONResponse({"changed": await platform.tasks.cancel_many(reason=body.reason, **where)})
 
 

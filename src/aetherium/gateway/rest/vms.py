@@ -13,7 +13,8 @@ from aetherium.domain.vms import VM, VMMetrics, VMState
 from aetherium.gateway import wire
 from aetherium.gateway.describing import ONCE, errors, lines, octets
 from aetherium.gateway.idempotency import OnceDep
-from aetherium.gateway.lists import BySort, Facts, Labels, Name
+from aetherium.gateway.listing import vm_facts
+from aetherium.gateway.lists import BySort, Labels, Name
 from aetherium.gateway.platform import DrainDep, PlatformDep
 from aetherium.gateway.progress import with_progress
 from aetherium.gateway.rest import answers, bodies
@@ -66,11 +67,7 @@ async def index(
 ) -> Response:
     """VMs, newest first."""
     found = await platform.vms.list(states=state or (), labels=labels)
-    return listing.page(found, _facts, name=name)
-
-
-def _facts(vm: VM) -> Facts:
-    return Facts(vm.id, vm.created_at, vm.spec.name or "", vm.spec.labels)
+    return listing.reply(listing.page(found, vm_facts, name=name))
 
 
 @router.get("/{ref}", response_model=VM)

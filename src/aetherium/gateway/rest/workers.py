@@ -10,7 +10,8 @@ from starlette.responses import Response
 from aetherium.domain.workers import WorkerState, WorkerStatus
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
-from aetherium.gateway.lists import BySort, Facts, Labels, Name, Sort
+from aetherium.gateway.listing import Sort, worker_facts
+from aetherium.gateway.lists import BySort, Labels, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
 from aetherium.gateway.rest.part import Part
@@ -28,12 +29,7 @@ async def index(
 ) -> Response:
     """All workers, by name, with what is in use of them."""
     found = [one for one in await platform.workers.list() if not state or one.worker.state in state]
-    return listing.page(found, _facts, name=name, labels=labels, default=Sort.NAME)
-
-
-def _facts(status: WorkerStatus) -> Facts:
-    info = status.worker.info
-    return Facts(info.id, status.worker.registered_at, info.name, info.labels)
+    return listing.reply(listing.page(found, worker_facts, name=name, labels=labels, default=Sort.NAME))
 
 
 @router.get("/{ref}", response_model=WorkerStatus)

@@ -228,6 +228,52 @@ class FileServiceStatResponse(_message.Message):
 Global___FileServiceStatResponse: _TypeAlias = FileServiceStatResponse  # noqa: Y015
 
 @_typing.final
+class FileServiceChecksumRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VM_FIELD_NUMBER: _builtins.int
+    PATH_FIELD_NUMBER: _builtins.int
+    vm: _builtins.str
+    """Id, name, or unique prefix of the id."""
+    path: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        vm: _builtins.str = ...,
+        path: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["path", b"path", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileServiceChecksumRequest: _TypeAlias = FileServiceChecksumRequest  # noqa: Y015
+
+@_typing.final
+class FileServiceChecksumResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIZE_FIELD_NUMBER: _builtins.int
+    SHA256_FIELD_NUMBER: _builtins.int
+    size: _builtins.int
+    sha256: _builtins.str
+    """In hexadecimal."""
+    def __init__(
+        self,
+        *,
+        size: _builtins.int = ...,
+        sha256: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sha256", b"sha256", "size", b"size"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FileServiceChecksumResponse: _TypeAlias = FileServiceChecksumResponse  # noqa: Y015
+
+@_typing.final
 class FileServiceMoveRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -54,6 +54,11 @@ class FileServiceStub:
                 request_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceStatRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceStatResponse.FromString,
                 _registered_method=True)
+        self.Checksum = channel.unary_unary(
+                '/aetherium.v1.FileService/Checksum',
+                request_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceChecksumRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceChecksumResponse.FromString,
+                _registered_method=True)
         self.Move = channel.unary_unary(
                 '/aetherium.v1.FileService/Move',
                 request_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceMoveRequest.SerializeToString,
@@ -116,6 +121,13 @@ class FileServiceServicer:
 
     def Stat(self, request, context):
         """Symbolic links are not followed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def Checksum(self, request, context):
+        """As it is read; of large files that takes a while.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +200,11 @@ def add_FileServiceServicer_to_server(servicer, server):
                     servicer.Stat,
                     request_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceStatRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceStatResponse.SerializeToString,
+            ),
+            'Checksum': grpc.unary_unary_rpc_method_handler(
+                    servicer.Checksum,
+                    request_deserializer=aetherium_dot_v1_dot_files__pb2.FileServiceChecksumRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_files__pb2.FileServiceChecksumResponse.SerializeToString,
             ),
             'Move': grpc.unary_unary_rpc_method_handler(
                     servicer.Move,
@@ -333,6 +350,33 @@ class FileService:
             '/aetherium.v1.FileService/Stat',
             aetherium_dot_v1_dot_files__pb2.FileServiceStatRequest.SerializeToString,
             aetherium_dot_v1_dot_files__pb2.FileServiceStatResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Checksum(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.FileService/Checksum',
+            aetherium_dot_v1_dot_files__pb2.FileServiceChecksumRequest.SerializeToString,
+            aetherium_dot_v1_dot_files__pb2.FileServiceChecksumResponse.FromString,
             options,
             channel_credentials,
             insecure,

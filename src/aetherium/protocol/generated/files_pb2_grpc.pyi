@@ -38,6 +38,8 @@ class FileServiceStub:
     """The entries of a directory, by name, some hundreds in each response."""
     Stat: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceStatRequest, _files_pb2.FileServiceStatResponse]
     """Symbolic links are not followed."""
+    Checksum: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceChecksumRequest, _files_pb2.FileServiceChecksumResponse]
+    """As it is read; of large files that takes a while."""
     Move: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceMoveRequest, _files_pb2.FileServiceMoveResponse]
     Remove: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceRemoveRequest, _files_pb2.FileServiceRemoveResponse]
     Mkdir: _grpc.UnaryUnaryMultiCallable[_files_pb2.FileServiceMkdirRequest, _files_pb2.FileServiceMkdirResponse]
@@ -59,6 +61,8 @@ class FileServiceAsyncStub(FileServiceStub):
     """The entries of a directory, by name, some hundreds in each response."""
     Stat: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceStatRequest, _files_pb2.FileServiceStatResponse]  # type: ignore[assignment]
     """Symbolic links are not followed."""
+    Checksum: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceChecksumRequest, _files_pb2.FileServiceChecksumResponse]  # type: ignore[assignment]
+    """As it is read; of large files that takes a while."""
     Move: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceMoveRequest, _files_pb2.FileServiceMoveResponse]  # type: ignore[assignment]
     Remove: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceRemoveRequest, _files_pb2.FileServiceRemoveResponse]  # type: ignore[assignment]
     Mkdir: _aio.UnaryUnaryMultiCallable[_files_pb2.FileServiceMkdirRequest, _files_pb2.FileServiceMkdirResponse]  # type: ignore[assignment]
@@ -101,6 +105,14 @@ class FileServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_files_pb2.FileServiceStatResponse, _abc.Awaitable[_files_pb2.FileServiceStatResponse]]:
         """Symbolic links are not followed."""
+
+    @_abc_1.abstractmethod
+    def Checksum(
+        self,
+        request: _files_pb2.FileServiceChecksumRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_files_pb2.FileServiceChecksumResponse, _abc.Awaitable[_files_pb2.FileServiceChecksumResponse]]:
+        """As it is read; of large files that takes a while."""
 
     @_abc_1.abstractmethod
     def Move(

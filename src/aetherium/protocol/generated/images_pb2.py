@@ -22,11 +22,12 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61\x65therium/v1/images.proto\x12\x0c\x61\x65therium.v1\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x19\n\x17ImageServiceListRequest\"?\n\x18ImageServiceListResponse\x12#\n\x06images\x18\x01 \x03(\x0b\x32\x13.aetherium.v1.Image\"%\n\x16ImageServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"=\n\x17ImageServiceGetResponse\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.aetherium.v1.Image\"c\n\x18ImageServiceBuildRequest\x12)\n\x06recipe\x18\x01 \x01(\x0b\x32\x19.aetherium.v1.ImageRecipe\x12\x12\n\x05\x63\x61\x63he\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x08\n\x06_cache\"z\n\x19ImageServiceBuildResponse\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.aetherium.v1.ImageProgressH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.ImageH\x00\x42\x06\n\x04what\"E\n\x19ImageServiceImportRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x03tag\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_tag\"{\n\x1aImageServiceImportResponse\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.aetherium.v1.ImageProgressH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.ImageH\x00\x42\x06\n\x04what\"2\n\x16ImageServiceTagRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\"=\n\x17ImageServiceTagResponse\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.aetherium.v1.Image\"(\n\x19ImageServiceRemoveRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"1\n\x1aImageServiceRemoveResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"*\n\x18ImageServicePruneRequest\x12\x0e\n\x06tagged\x18\x01 \x01(\x08\"0\n\x19ImageServicePruneResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"\xe7\x01\n\x05Image\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x06 \x01(\t\x12)\n\x06\x63onfig\x18\x07 \x01(\x0b\x32\x19.aetherium.v1.ImageConfig\x12+\n\nprovenance\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xaa\x01\n\x0bImageConfig\x12\x0c\n\x04user\x18\x01 \x01(\t\x12/\n\x03\x65nv\x18\x02 \x03(\x0b\x32\".aetherium.v1.ImageConfig.EnvEntry\x12\x0f\n\x07workdir\x18\x03 \x01(\t\x12\x12\n\nentrypoint\x18\x04 \x03(\t\x12\x0b\n\x03\x63md\x18\x05 \x03(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x0bImageRecipe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08packages\x18\x02 \x03(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0c\n\x04sudo\x18\x04 \x01(\x08\"R\n\rImageProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x15\n\x08\x66raction\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\tB\x0b\n\t_fraction2\xff\x04\n\x0cImageService\x12U\n\x04List\x12%.aetherium.v1.ImageServiceListRequest\x1a&.aetherium.v1.ImageServiceListResponse\x12R\n\x03Get\x12$.aetherium.v1.ImageServiceGetRequest\x1a%.aetherium.v1.ImageServiceGetResponse\x12Z\n\x05\x42uild\x12&.aetherium.v1.ImageServiceBuildRequest\x1a\'.aetherium.v1.ImageServiceBuildResponse0\x01\x12]\n\x06Import\x12\'.aetherium.v1.ImageServiceImportRequest\x1a(.aetherium.v1.ImageServiceImportResponse0\x01\x12R\n\x03Tag\x12$.aetherium.v1.ImageServiceTagRequest\x1a%.aetherium.v1.ImageServiceTagResponse\x12[\n\x06Remove\x12\'.aetherium.v1.ImageServiceRemoveRequest\x1a(.aetherium.v1.ImageServiceRemoveResponse\x12X\n\x05Prune\x12&.aetherium.v1.ImageServicePruneRequest\x1a\'.aetherium.v1.ImageServicePruneResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19\x61\x65therium/v1/images.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xcf\x01\n\x17ImageServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x04sort\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"T\n\x18ImageServiceListResponse\x12#\n\x06images\x18\x01 \x03(\x0b\x32\x13.aetherium.v1.Image\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"%\n\x16ImageServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"=\n\x17ImageServiceGetResponse\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.aetherium.v1.Image\"c\n\x18ImageServiceBuildRequest\x12)\n\x06recipe\x18\x01 \x01(\x0b\x32\x19.aetherium.v1.ImageRecipe\x12\x12\n\x05\x63\x61\x63he\x18\x02 \x01(\x08H\x00\x88\x01\x01\x42\x08\n\x06_cache\"z\n\x19ImageServiceBuildResponse\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.aetherium.v1.ImageProgressH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.ImageH\x00\x42\x06\n\x04what\"E\n\x19ImageServiceImportRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x10\n\x03tag\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x06\n\x04_tag\"{\n\x1aImageServiceImportResponse\x12/\n\x08progress\x18\x01 \x01(\x0b\x32\x1b.aetherium.v1.ImageProgressH\x00\x12$\n\x05image\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.ImageH\x00\x42\x06\n\x04what\"2\n\x16ImageServiceTagRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x0b\n\x03tag\x18\x02 \x01(\t\"=\n\x17ImageServiceTagResponse\x12\"\n\x05image\x18\x01 \x01(\x0b\x32\x13.aetherium.v1.Image\"(\n\x19ImageServiceRemoveRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"1\n\x1aImageServiceRemoveResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"*\n\x18ImageServicePruneRequest\x12\x0e\n\x06tagged\x18\x01 \x01(\x08\"0\n\x19ImageServicePruneResponse\x12\x13\n\x0b\x66reed_bytes\x18\x01 \x01(\x03\"\xe7\x01\n\x05Image\x12\x0e\n\x06\x64igest\x18\x01 \x01(\t\x12\x0c\n\x04tags\x18\x02 \x03(\t\x12\x14\n\x0c\x61rchitecture\x18\x03 \x01(\t\x12\x12\n\nsize_bytes\x18\x04 \x01(\x03\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06source\x18\x06 \x01(\t\x12)\n\x06\x63onfig\x18\x07 \x01(\x0b\x32\x19.aetherium.v1.ImageConfig\x12+\n\nprovenance\x18\x08 \x01(\x0b\x32\x17.google.protobuf.Struct\"\xaa\x01\n\x0bImageConfig\x12\x0c\n\x04user\x18\x01 \x01(\t\x12/\n\x03\x65nv\x18\x02 \x03(\x0b\x32\".aetherium.v1.ImageConfig.EnvEntry\x12\x0f\n\x07workdir\x18\x03 \x01(\t\x12\x12\n\nentrypoint\x18\x04 \x03(\t\x12\x0b\n\x03\x63md\x18\x05 \x03(\t\x1a*\n\x08\x45nvEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x0bImageRecipe\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08packages\x18\x02 \x03(\t\x12\x0c\n\x04user\x18\x03 \x01(\t\x12\x0c\n\x04sudo\x18\x04 \x01(\x08\"R\n\rImageProgress\x12\r\n\x05stage\x18\x01 \x01(\t\x12\x15\n\x08\x66raction\x18\x02 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\tB\x0b\n\t_fraction2\xff\x04\n\x0cImageService\x12U\n\x04List\x12%.aetherium.v1.ImageServiceListRequest\x1a&.aetherium.v1.ImageServiceListResponse\x12R\n\x03Get\x12$.aetherium.v1.ImageServiceGetRequest\x1a%.aetherium.v1.ImageServiceGetResponse\x12Z\n\x05\x42uild\x12&.aetherium.v1.ImageServiceBuildRequest\x1a\'.aetherium.v1.ImageServiceBuildResponse0\x01\x12]\n\x06Import\x12\'.aetherium.v1.ImageServiceImportRequest\x1a(.aetherium.v1.ImageServiceImportResponse0\x01\x12R\n\x03Tag\x12$.aetherium.v1.ImageServiceTagRequest\x1a%.aetherium.v1.ImageServiceTagResponse\x12[\n\x06Remove\x12\'.aetherium.v1.ImageServiceRemoveRequest\x1a(.aetherium.v1.ImageServiceRemoveResponse\x12X\n\x05Prune\x12&.aetherium.v1.ImageServicePruneRequest\x1a\'.aetherium.v1.ImageServicePruneResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,44 +36,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_IMAGECONFIG_ENVENTRY']._loaded_options = None
   _globals['_IMAGECONFIG_ENVENTRY']._serialized_options = b'8\001'
-  _globals['_IMAGESERVICELISTREQUEST']._serialized_start=106
-  _globals['_IMAGESERVICELISTREQUEST']._serialized_end=131
-  _globals['_IMAGESERVICELISTRESPONSE']._serialized_start=133
-  _globals['_IMAGESERVICELISTRESPONSE']._serialized_end=196
-  _globals['_IMAGESERVICEGETREQUEST']._serialized_start=198
-  _globals['_IMAGESERVICEGETREQUEST']._serialized_end=235
-  _globals['_IMAGESERVICEGETRESPONSE']._serialized_start=237
-  _globals['_IMAGESERVICEGETRESPONSE']._serialized_end=298
-  _globals['_IMAGESERVICEBUILDREQUEST']._serialized_start=300
-  _globals['_IMAGESERVICEBUILDREQUEST']._serialized_end=399
-  _globals['_IMAGESERVICEBUILDRESPONSE']._serialized_start=401
-  _globals['_IMAGESERVICEBUILDRESPONSE']._serialized_end=523
-  _globals['_IMAGESERVICEIMPORTREQUEST']._serialized_start=525
-  _globals['_IMAGESERVICEIMPORTREQUEST']._serialized_end=594
-  _globals['_IMAGESERVICEIMPORTRESPONSE']._serialized_start=596
-  _globals['_IMAGESERVICEIMPORTRESPONSE']._serialized_end=719
-  _globals['_IMAGESERVICETAGREQUEST']._serialized_start=721
-  _globals['_IMAGESERVICETAGREQUEST']._serialized_end=771
-  _globals['_IMAGESERVICETAGRESPONSE']._serialized_start=773
-  _globals['_IMAGESERVICETAGRESPONSE']._serialized_end=834
-  _globals['_IMAGESERVICEREMOVEREQUEST']._serialized_start=836
-  _globals['_IMAGESERVICEREMOVEREQUEST']._serialized_end=876
-  _globals['_IMAGESERVICEREMOVERESPONSE']._serialized_start=878
-  _globals['_IMAGESERVICEREMOVERESPONSE']._serialized_end=927
-  _globals['_IMAGESERVICEPRUNEREQUEST']._serialized_start=929
-  _globals['_IMAGESERVICEPRUNEREQUEST']._serialized_end=971
-  _globals['_IMAGESERVICEPRUNERESPONSE']._serialized_start=973
-  _globals['_IMAGESERVICEPRUNERESPONSE']._serialized_end=1021
-  _globals['_IMAGE']._serialized_start=1024
-  _globals['_IMAGE']._serialized_end=1255
-  _globals['_IMAGECONFIG']._serialized_start=1258
-  _globals['_IMAGECONFIG']._serialized_end=1428
-  _globals['_IMAGECONFIG_ENVENTRY']._serialized_start=1386
-  _globals['_IMAGECONFIG_ENVENTRY']._serialized_end=1428
-  _globals['_IMAGERECIPE']._serialized_start=1430
-  _globals['_IMAGERECIPE']._serialized_end=1503
-  _globals['_IMAGEPROGRESS']._serialized_start=1505
-  _globals['_IMAGEPROGRESS']._serialized_end=1587
-  _globals['_IMAGESERVICE']._serialized_start=1590
-  _globals['_IMAGESERVICE']._serialized_end=2229
+  _globals['_IMAGESERVICELISTREQUEST']._serialized_start=133
+  _globals['_IMAGESERVICELISTREQUEST']._serialized_end=340
+  _globals['_IMAGESERVICELISTRESPONSE']._serialized_start=342
+  _globals['_IMAGESERVICELISTRESPONSE']._serialized_end=426
+  _globals['_IMAGESERVICEGETREQUEST']._serialized_start=428
+  _globals['_IMAGESERVICEGETREQUEST']._serialized_end=465
+  _globals['_IMAGESERVICEGETRESPONSE']._serialized_start=467
+  _globals['_IMAGESERVICEGETRESPONSE']._serialized_end=528
+  _globals['_IMAGESERVICEBUILDREQUEST']._serialized_start=530
+  _globals['_IMAGESERVICEBUILDREQUEST']._serialized_end=629
+  _globals['_IMAGESERVICEBUILDRESPONSE']._serialized_start=631
+  _globals['_IMAGESERVICEBUILDRESPONSE']._serialized_end=753
+  _globals['_IMAGESERVICEIMPORTREQUEST']._serialized_start=755
+  _globals['_IMAGESERVICEIMPORTREQUEST']._serialized_end=824
+  _globals['_IMAGESERVICEIMPORTRESPONSE']._serialized_start=826
+  _globals['_IMAGESERVICEIMPORTRESPONSE']._serialized_end=949
+  _globals['_IMAGESERVICETAGREQUEST']._serialized_start=951
+  _globals['_IMAGESERVICETAGREQUEST']._serialized_end=1001
+  _globals['_IMAGESERVICETAGRESPONSE']._serialized_start=1003
+  _globals['_IMAGESERVICETAGRESPONSE']._serialized_end=1064
+  _globals['_IMAGESERVICEREMOVEREQUEST']._serialized_start=1066
+  _globals['_IMAGESERVICEREMOVEREQUEST']._serialized_end=1106
+  _globals['_IMAGESERVICEREMOVERESPONSE']._serialized_start=1108
+  _globals['_IMAGESERVICEREMOVERESPONSE']._serialized_end=1157
+  _globals['_IMAGESERVICEPRUNEREQUEST']._serialized_start=1159
+  _globals['_IMAGESERVICEPRUNEREQUEST']._serialized_end=1201
+  _globals['_IMAGESERVICEPRUNERESPONSE']._serialized_start=1203
+  _globals['_IMAGESERVICEPRUNERESPONSE']._serialized_end=1251
+  _globals['_IMAGE']._serialized_start=1254
+  _globals['_IMAGE']._serialized_end=1485
+  _globals['_IMAGECONFIG']._serialized_start=1488
+  _globals['_IMAGECONFIG']._serialized_end=1658
+  _globals['_IMAGECONFIG_ENVENTRY']._serialized_start=1616
+  _globals['_IMAGECONFIG_ENVENTRY']._serialized_end=1658
+  _globals['_IMAGERECIPE']._serialized_start=1660
+  _globals['_IMAGERECIPE']._serialized_end=1733
+  _globals['_IMAGEPROGRESS']._serialized_start=1735
+  _globals['_IMAGEPROGRESS']._serialized_end=1817
+  _globals['_IMAGESERVICE']._serialized_start=1820
+  _globals['_IMAGESERVICE']._serialized_end=2459
 # @@protoc_insertion_point(module_scope)

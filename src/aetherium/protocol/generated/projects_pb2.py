@@ -22,36 +22,37 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x65therium/v1/projects.proto\x12\x0c\x61\x65therium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x1b\n\x19ProjectServiceListRequest\"E\n\x1aProjectServiceListResponse\x12\'\n\x08projects\x18\x01 \x03(\x0b\x32\x15.aetherium.v1.Project\"\'\n\x18ProjectServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"C\n\x19ProjectServiceGetResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.aetherium.v1.Project\"O\n\x1bProjectServiceCreateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x05quota\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.Quota\"F\n\x1cProjectServiceCreateResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.aetherium.v1.Project\"P\n\x1dProjectServiceSetQuotaRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\"\n\x05quota\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.Quota\"H\n\x1eProjectServiceSetQuotaResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.aetherium.v1.Project\"w\n\x07Project\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05quota\x18\x04 \x01(\x0b\x32\x13.aetherium.v1.Quota\"\xb9\x02\n\x05Quota\x12\x12\n\x05tasks\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x03vms\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05vcpus\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x17\n\nmemory_mib\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1d\n\x10tasks_per_minute\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x14\n\x07waiting\x18\x06 \x01(\x03H\x05\x88\x01\x01\x12 \n\x13requests_per_minute\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x15\n\x08\x64isk_mib\x18\x08 \x01(\x03H\x07\x88\x01\x01\x42\x08\n\x06_tasksB\x06\n\x04_vmsB\x08\n\x06_vcpusB\r\n\x0b_memory_mibB\x13\n\x11_tasks_per_minuteB\n\n\x08_waitingB\x16\n\x14_requests_per_minuteB\x0b\n\t_disk_mib2\x8b\x03\n\x0eProjectService\x12Y\n\x04List\x12\'.aetherium.v1.ProjectServiceListRequest\x1a(.aetherium.v1.ProjectServiceListResponse\x12V\n\x03Get\x12&.aetherium.v1.ProjectServiceGetRequest\x1a\'.aetherium.v1.ProjectServiceGetResponse\x12_\n\x06\x43reate\x12).aetherium.v1.ProjectServiceCreateRequest\x1a*.aetherium.v1.ProjectServiceCreateResponse\x12\x65\n\x08SetQuota\x12+.aetherium.v1.ProjectServiceSetQuotaRequest\x1a,.aetherium.v1.ProjectServiceSetQuotaResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x65therium/v1/projects.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xd1\x01\n\x19ProjectServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x04sort\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Z\n\x1aProjectServiceListResponse\x12\'\n\x08projects\x18\x01 \x03(\x0b\x32\x15.aetherium.v1.Project\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\'\n\x18ProjectServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"C\n\x19ProjectServiceGetResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.aetherium.v1.Project\"O\n\x1bProjectServiceCreateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\"\n\x05quota\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.Quota\"F\n\x1cProjectServiceCreateResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.aetherium.v1.Project\"P\n\x1dProjectServiceSetQuotaRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\"\n\x05quota\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.Quota\"H\n\x1eProjectServiceSetQuotaResponse\x12&\n\x07project\x18\x01 \x01(\x0b\x32\x15.aetherium.v1.Project\"w\n\x07Project\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12.\n\ncreated_at\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\"\n\x05quota\x18\x04 \x01(\x0b\x32\x13.aetherium.v1.Quota\"\xb9\x02\n\x05Quota\x12\x12\n\x05tasks\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x10\n\x03vms\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12\x12\n\x05vcpus\x18\x03 \x01(\x03H\x02\x88\x01\x01\x12\x17\n\nmemory_mib\x18\x04 \x01(\x03H\x03\x88\x01\x01\x12\x1d\n\x10tasks_per_minute\x18\x05 \x01(\x03H\x04\x88\x01\x01\x12\x14\n\x07waiting\x18\x06 \x01(\x03H\x05\x88\x01\x01\x12 \n\x13requests_per_minute\x18\x07 \x01(\x03H\x06\x88\x01\x01\x12\x15\n\x08\x64isk_mib\x18\x08 \x01(\x03H\x07\x88\x01\x01\x42\x08\n\x06_tasksB\x06\n\x04_vmsB\x08\n\x06_vcpusB\r\n\x0b_memory_mibB\x13\n\x11_tasks_per_minuteB\n\n\x08_waitingB\x16\n\x14_requests_per_minuteB\x0b\n\t_disk_mib2\x8b\x03\n\x0eProjectService\x12Y\n\x04List\x12\'.aetherium.v1.ProjectServiceListRequest\x1a(.aetherium.v1.ProjectServiceListResponse\x12V\n\x03Get\x12&.aetherium.v1.ProjectServiceGetRequest\x1a\'.aetherium.v1.ProjectServiceGetResponse\x12_\n\x06\x43reate\x12).aetherium.v1.ProjectServiceCreateRequest\x1a*.aetherium.v1.ProjectServiceCreateResponse\x12\x65\n\x08SetQuota\x12+.aetherium.v1.ProjectServiceSetQuotaRequest\x1a,.aetherium.v1.ProjectServiceSetQuotaResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.projects_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PROJECTSERVICELISTREQUEST']._serialized_start=78
-  _globals['_PROJECTSERVICELISTREQUEST']._serialized_end=105
-  _globals['_PROJECTSERVICELISTRESPONSE']._serialized_start=107
-  _globals['_PROJECTSERVICELISTRESPONSE']._serialized_end=176
-  _globals['_PROJECTSERVICEGETREQUEST']._serialized_start=178
-  _globals['_PROJECTSERVICEGETREQUEST']._serialized_end=217
-  _globals['_PROJECTSERVICEGETRESPONSE']._serialized_start=219
-  _globals['_PROJECTSERVICEGETRESPONSE']._serialized_end=286
-  _globals['_PROJECTSERVICECREATEREQUEST']._serialized_start=288
-  _globals['_PROJECTSERVICECREATEREQUEST']._serialized_end=367
-  _globals['_PROJECTSERVICECREATERESPONSE']._serialized_start=369
-  _globals['_PROJECTSERVICECREATERESPONSE']._serialized_end=439
-  _globals['_PROJECTSERVICESETQUOTAREQUEST']._serialized_start=441
-  _globals['_PROJECTSERVICESETQUOTAREQUEST']._serialized_end=521
-  _globals['_PROJECTSERVICESETQUOTARESPONSE']._serialized_start=523
-  _globals['_PROJECTSERVICESETQUOTARESPONSE']._serialized_end=595
-  _globals['_PROJECT']._serialized_start=597
-  _globals['_PROJECT']._serialized_end=716
-  _globals['_QUOTA']._serialized_start=719
-  _globals['_QUOTA']._serialized_end=1032
-  _globals['_PROJECTSERVICE']._serialized_start=1035
-  _globals['_PROJECTSERVICE']._serialized_end=1430
+  _globals['_PROJECTSERVICELISTREQUEST']._serialized_start=105
+  _globals['_PROJECTSERVICELISTREQUEST']._serialized_end=314
+  _globals['_PROJECTSERVICELISTRESPONSE']._serialized_start=316
+  _globals['_PROJECTSERVICELISTRESPONSE']._serialized_end=406
+  _globals['_PROJECTSERVICEGETREQUEST']._serialized_start=408
+  _globals['_PROJECTSERVICEGETREQUEST']._serialized_end=447
+  _globals['_PROJECTSERVICEGETRESPONSE']._serialized_start=449
+  _globals['_PROJECTSERVICEGETRESPONSE']._serialized_end=516
+  _globals['_PROJECTSERVICECREATEREQUEST']._serialized_start=518
+  _globals['_PROJECTSERVICECREATEREQUEST']._serialized_end=597
+  _globals['_PROJECTSERVICECREATERESPONSE']._serialized_start=599
+  _globals['_PROJECTSERVICECREATERESPONSE']._serialized_end=669
+  _globals['_PROJECTSERVICESETQUOTAREQUEST']._serialized_start=671
+  _globals['_PROJECTSERVICESETQUOTAREQUEST']._serialized_end=751
+  _globals['_PROJECTSERVICESETQUOTARESPONSE']._serialized_start=753
+  _globals['_PROJECTSERVICESETQUOTARESPONSE']._serialized_end=825
+  _globals['_PROJECT']._serialized_start=827
+  _globals['_PROJECT']._serialized_end=946
+  _globals['_QUOTA']._serialized_start=949
+  _globals['_QUOTA']._serialized_end=1262
+  _globals['_PROJECTSERVICE']._serialized_start=1265
+  _globals['_PROJECTSERVICE']._serialized_end=1660
 # @@protoc_insertion_point(module_scope)

@@ -22,49 +22,50 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from aetherium.protocol.generated import tasks_pb2 as aetherium_dot_v1_dot_tasks__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61\x65therium/v1/schedules.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/tasks.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x1cScheduleServiceCreateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.aetherium.v1.ScheduleSpec\"I\n\x1dScheduleServiceCreateResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"(\n\x19ScheduleServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"F\n\x1aScheduleServiceGetResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"\x1c\n\x1aScheduleServiceListRequest\"H\n\x1bScheduleServiceListResponse\x12)\n\tschedules\x18\x01 \x03(\x0b\x32\x16.aetherium.v1.Schedule\"*\n\x1bScheduleServicePauseRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"H\n\x1cScheduleServicePauseResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"+\n\x1cScheduleServiceResumeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"I\n\x1dScheduleServiceResumeResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"+\n\x1cScheduleServiceRunNowRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"A\n\x1dScheduleServiceRunNowResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.aetherium.v1.Task\"+\n\x1cScheduleServiceDeleteRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1f\n\x1dScheduleServiceDeleteResponse\"\xa8\x02\n\x08Schedule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12(\n\x04spec\x18\x04 \x01(\x0b\x32\x1a.aetherium.v1.ScheduleSpec\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07next_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07last_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0clast_task_id\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06paused\x18\t \x01(\x08\x42\x0f\n\r_last_task_id\"\xb4\x01\n\x0cScheduleSpec\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.TaskSpec\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x14\n\x07\x65very_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04zone\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07overlap\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x10\n\x08\x63\x61tch_up\x18\x06 \x01(\x08\x42\n\n\x08_every_sB\x07\n\x05_zoneB\n\n\x08_overlap2\xb4\x05\n\x0fScheduleService\x12\x61\n\x06\x43reate\x12*.aetherium.v1.ScheduleServiceCreateRequest\x1a+.aetherium.v1.ScheduleServiceCreateResponse\x12X\n\x03Get\x12\'.aetherium.v1.ScheduleServiceGetRequest\x1a(.aetherium.v1.ScheduleServiceGetResponse\x12[\n\x04List\x12(.aetherium.v1.ScheduleServiceListRequest\x1a).aetherium.v1.ScheduleServiceListResponse\x12^\n\x05Pause\x12).aetherium.v1.ScheduleServicePauseRequest\x1a*.aetherium.v1.ScheduleServicePauseResponse\x12\x61\n\x06Resume\x12*.aetherium.v1.ScheduleServiceResumeRequest\x1a+.aetherium.v1.ScheduleServiceResumeResponse\x12\x61\n\x06RunNow\x12*.aetherium.v1.ScheduleServiceRunNowRequest\x1a+.aetherium.v1.ScheduleServiceRunNowResponse\x12\x61\n\x06\x44\x65lete\x12*.aetherium.v1.ScheduleServiceDeleteRequest\x1a+.aetherium.v1.ScheduleServiceDeleteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61\x65therium/v1/schedules.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x18\x61\x65therium/v1/tasks.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"V\n\x1cScheduleServiceCreateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x04spec\x18\x02 \x01(\x0b\x32\x1a.aetherium.v1.ScheduleSpec\"I\n\x1dScheduleServiceCreateResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"(\n\x19ScheduleServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"F\n\x1aScheduleServiceGetResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"\xf2\x01\n\x1aScheduleServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x04sort\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x06paused\x18\x07 \x01(\x08H\x00\x88\x01\x01\x42\t\n\x07_paused\"]\n\x1bScheduleServiceListResponse\x12)\n\tschedules\x18\x01 \x03(\x0b\x32\x16.aetherium.v1.Schedule\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"*\n\x1bScheduleServicePauseRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"H\n\x1cScheduleServicePauseResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"+\n\x1cScheduleServiceResumeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"I\n\x1dScheduleServiceResumeResponse\x12(\n\x08schedule\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Schedule\"+\n\x1cScheduleServiceRunNowRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"A\n\x1dScheduleServiceRunNowResponse\x12 \n\x04task\x18\x01 \x01(\x0b\x32\x12.aetherium.v1.Task\"+\n\x1cScheduleServiceDeleteRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1f\n\x1dScheduleServiceDeleteResponse\"\xa8\x02\n\x08Schedule\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12(\n\x04spec\x18\x04 \x01(\x0b\x32\x1a.aetherium.v1.ScheduleSpec\x12.\n\ncreated_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07next_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07last_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x19\n\x0clast_task_id\x18\x08 \x01(\tH\x00\x88\x01\x01\x12\x0e\n\x06paused\x18\t \x01(\x08\x42\x0f\n\r_last_task_id\"\xb4\x01\n\x0cScheduleSpec\x12$\n\x04task\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.TaskSpec\x12\x0c\n\x04\x63ron\x18\x02 \x01(\t\x12\x14\n\x07\x65very_s\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x11\n\x04zone\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x14\n\x07overlap\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12\x10\n\x08\x63\x61tch_up\x18\x06 \x01(\x08\x42\n\n\x08_every_sB\x07\n\x05_zoneB\n\n\x08_overlap2\xb4\x05\n\x0fScheduleService\x12\x61\n\x06\x43reate\x12*.aetherium.v1.ScheduleServiceCreateRequest\x1a+.aetherium.v1.ScheduleServiceCreateResponse\x12X\n\x03Get\x12\'.aetherium.v1.ScheduleServiceGetRequest\x1a(.aetherium.v1.ScheduleServiceGetResponse\x12[\n\x04List\x12(.aetherium.v1.ScheduleServiceListRequest\x1a).aetherium.v1.ScheduleServiceListResponse\x12^\n\x05Pause\x12).aetherium.v1.ScheduleServicePauseRequest\x1a*.aetherium.v1.ScheduleServicePauseResponse\x12\x61\n\x06Resume\x12*.aetherium.v1.ScheduleServiceResumeRequest\x1a+.aetherium.v1.ScheduleServiceResumeResponse\x12\x61\n\x06RunNow\x12*.aetherium.v1.ScheduleServiceRunNowRequest\x1a+.aetherium.v1.ScheduleServiceRunNowResponse\x12\x61\n\x06\x44\x65lete\x12*.aetherium.v1.ScheduleServiceDeleteRequest\x1a+.aetherium.v1.ScheduleServiceDeleteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.schedules_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SCHEDULESERVICECREATEREQUEST']._serialized_start=105
-  _globals['_SCHEDULESERVICECREATEREQUEST']._serialized_end=191
-  _globals['_SCHEDULESERVICECREATERESPONSE']._serialized_start=193
-  _globals['_SCHEDULESERVICECREATERESPONSE']._serialized_end=266
-  _globals['_SCHEDULESERVICEGETREQUEST']._serialized_start=268
-  _globals['_SCHEDULESERVICEGETREQUEST']._serialized_end=308
-  _globals['_SCHEDULESERVICEGETRESPONSE']._serialized_start=310
-  _globals['_SCHEDULESERVICEGETRESPONSE']._serialized_end=380
-  _globals['_SCHEDULESERVICELISTREQUEST']._serialized_start=382
-  _globals['_SCHEDULESERVICELISTREQUEST']._serialized_end=410
-  _globals['_SCHEDULESERVICELISTRESPONSE']._serialized_start=412
-  _globals['_SCHEDULESERVICELISTRESPONSE']._serialized_end=484
-  _globals['_SCHEDULESERVICEPAUSEREQUEST']._serialized_start=486
-  _globals['_SCHEDULESERVICEPAUSEREQUEST']._serialized_end=528
-  _globals['_SCHEDULESERVICEPAUSERESPONSE']._serialized_start=530
-  _globals['_SCHEDULESERVICEPAUSERESPONSE']._serialized_end=602
-  _globals['_SCHEDULESERVICERESUMEREQUEST']._serialized_start=604
-  _globals['_SCHEDULESERVICERESUMEREQUEST']._serialized_end=647
-  _globals['_SCHEDULESERVICERESUMERESPONSE']._serialized_start=649
-  _globals['_SCHEDULESERVICERESUMERESPONSE']._serialized_end=722
-  _globals['_SCHEDULESERVICERUNNOWREQUEST']._serialized_start=724
-  _globals['_SCHEDULESERVICERUNNOWREQUEST']._serialized_end=767
-  _globals['_SCHEDULESERVICERUNNOWRESPONSE']._serialized_start=769
-  _globals['_SCHEDULESERVICERUNNOWRESPONSE']._serialized_end=834
-  _globals['_SCHEDULESERVICEDELETEREQUEST']._serialized_start=836
-  _globals['_SCHEDULESERVICEDELETEREQUEST']._serialized_end=879
-  _globals['_SCHEDULESERVICEDELETERESPONSE']._serialized_start=881
-  _globals['_SCHEDULESERVICEDELETERESPONSE']._serialized_end=912
-  _globals['_SCHEDULE']._serialized_start=915
-  _globals['_SCHEDULE']._serialized_end=1211
-  _globals['_SCHEDULESPEC']._serialized_start=1214
-  _globals['_SCHEDULESPEC']._serialized_end=1394
-  _globals['_SCHEDULESERVICE']._serialized_start=1397
-  _globals['_SCHEDULESERVICE']._serialized_end=2089
+  _globals['_SCHEDULESERVICECREATEREQUEST']._serialized_start=131
+  _globals['_SCHEDULESERVICECREATEREQUEST']._serialized_end=217
+  _globals['_SCHEDULESERVICECREATERESPONSE']._serialized_start=219
+  _globals['_SCHEDULESERVICECREATERESPONSE']._serialized_end=292
+  _globals['_SCHEDULESERVICEGETREQUEST']._serialized_start=294
+  _globals['_SCHEDULESERVICEGETREQUEST']._serialized_end=334
+  _globals['_SCHEDULESERVICEGETRESPONSE']._serialized_start=336
+  _globals['_SCHEDULESERVICEGETRESPONSE']._serialized_end=406
+  _globals['_SCHEDULESERVICELISTREQUEST']._serialized_start=409
+  _globals['_SCHEDULESERVICELISTREQUEST']._serialized_end=651
+  _globals['_SCHEDULESERVICELISTRESPONSE']._serialized_start=653
+  _globals['_SCHEDULESERVICELISTRESPONSE']._serialized_end=746
+  _globals['_SCHEDULESERVICEPAUSEREQUEST']._serialized_start=748
+  _globals['_SCHEDULESERVICEPAUSEREQUEST']._serialized_end=790
+  _globals['_SCHEDULESERVICEPAUSERESPONSE']._serialized_start=792
+  _globals['_SCHEDULESERVICEPAUSERESPONSE']._serialized_end=864
+  _globals['_SCHEDULESERVICERESUMEREQUEST']._serialized_start=866
+  _globals['_SCHEDULESERVICERESUMEREQUEST']._serialized_end=909
+  _globals['_SCHEDULESERVICERESUMERESPONSE']._serialized_start=911
+  _globals['_SCHEDULESERVICERESUMERESPONSE']._serialized_end=984
+  _globals['_SCHEDULESERVICERUNNOWREQUEST']._serialized_start=986
+  _globals['_SCHEDULESERVICERUNNOWREQUEST']._serialized_end=1029
+  _globals['_SCHEDULESERVICERUNNOWRESPONSE']._serialized_start=1031
+  _globals['_SCHEDULESERVICERUNNOWRESPONSE']._serialized_end=1096
+  _globals['_SCHEDULESERVICEDELETEREQUEST']._serialized_start=1098
+  _globals['_SCHEDULESERVICEDELETEREQUEST']._serialized_end=1141
+  _globals['_SCHEDULESERVICEDELETERESPONSE']._serialized_start=1143
+  _globals['_SCHEDULESERVICEDELETERESPONSE']._serialized_end=1174
+  _globals['_SCHEDULE']._serialized_start=1177
+  _globals['_SCHEDULE']._serialized_end=1473
+  _globals['_SCHEDULESPEC']._serialized_start=1476
+  _globals['_SCHEDULESPEC']._serialized_end=1656
+  _globals['_SCHEDULESERVICE']._serialized_start=1659
+  _globals['_SCHEDULESERVICE']._serialized_end=2351
 # @@protoc_insertion_point(module_scope)

@@ -22,41 +22,46 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from aetherium.protocol.generated import vms_pb2 as aetherium_dot_v1_dot_vms__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61\x65therium/v1/snapshots.proto\x12\x0c\x61\x65therium.v1\x1a\x16\x61\x65therium/v1/vms.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"F\n\x1cSnapshotServiceCreateRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"I\n\x1dSnapshotServiceCreateResponse\x12(\n\x08snapshot\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Snapshot\"(\n\x19SnapshotServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"F\n\x1aSnapshotServiceGetResponse\x12(\n\x08snapshot\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Snapshot\";\n\x1aSnapshotServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\"]\n\x1bSnapshotServiceListResponse\x12)\n\tsnapshots\x18\x01 \x03(\x0b\x32\x16.aetherium.v1.Snapshot\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"+\n\x1cSnapshotServiceDeleteRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1f\n\x1dSnapshotServiceDeleteResponse\"\xb0\x03\n\x08Snapshot\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05vm_id\x18\x03 \x01(\t\x12\x0e\n\x06\x64river\x18\x04 \x01(\t\x12\x14\n\x0cimage_digest\x18\x05 \x01(\t\x12*\n\tresources\x18\x06 \x01(\x0b\x32\x17.aetherium.v1.Resources\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.aetherium.v1.SnapshotState\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12\x32\n\x06labels\x18\n \x03(\x0b\x32\".aetherium.v1.Snapshot.LabelsEntry\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x16\n\tworker_id\x18\x0c \x01(\tH\x01\x88\x01\x01\x12\x12\n\nproject_id\x18\r \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_nameB\x0c\n\n_worker_id*\x9e\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SNAPSHOT_STATE_CREATING\x10\x01\x12\x18\n\x14SNAPSHOT_STATE_READY\x10\x02\x12\x1b\n\x17SNAPSHOT_STATE_DELETING\x10\x03\x12\x19\n\x15SNAPSHOT_STATE_FAILED\x10\x04\x32\x8e\x03\n\x0fSnapshotService\x12\x61\n\x06\x43reate\x12*.aetherium.v1.SnapshotServiceCreateRequest\x1a+.aetherium.v1.SnapshotServiceCreateResponse\x12X\n\x03Get\x12\'.aetherium.v1.SnapshotServiceGetRequest\x1a(.aetherium.v1.SnapshotServiceGetResponse\x12[\n\x04List\x12(.aetherium.v1.SnapshotServiceListRequest\x1a).aetherium.v1.SnapshotServiceListResponse\x12\x61\n\x06\x44\x65lete\x12*.aetherium.v1.SnapshotServiceDeleteRequest\x1a+.aetherium.v1.SnapshotServiceDeleteResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x61\x65therium/v1/snapshots.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x16\x61\x65therium/v1/vms.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"F\n\x1cSnapshotServiceCreateRequest\x12\n\n\x02vm\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x42\x07\n\x05_name\"I\n\x1dSnapshotServiceCreateResponse\x12(\n\x08snapshot\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Snapshot\"(\n\x19SnapshotServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"F\n\x1aSnapshotServiceGetResponse\x12(\n\x08snapshot\x18\x01 \x01(\x0b\x32\x16.aetherium.v1.Snapshot\"\xf4\x02\n\x1aSnapshotServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12+\n\x06states\x18\x03 \x03(\x0e\x32\x1b.aetherium.v1.SnapshotState\x12\x44\n\x06labels\x18\x04 \x03(\x0b\x32\x34.aetherium.v1.SnapshotServiceListRequest.LabelsEntry\x12\x0c\n\x04name\x18\x05 \x01(\t\x12 \n\x04sort\x18\x06 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x1bSnapshotServiceListResponse\x12)\n\tsnapshots\x18\x01 \x03(\x0b\x32\x16.aetherium.v1.Snapshot\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"+\n\x1cSnapshotServiceDeleteRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1f\n\x1dSnapshotServiceDeleteResponse\"\xb0\x03\n\x08Snapshot\x12\n\n\x02id\x18\x01 \x01(\t\x12\x11\n\x04name\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\r\n\x05vm_id\x18\x03 \x01(\t\x12\x0e\n\x06\x64river\x18\x04 \x01(\t\x12\x14\n\x0cimage_digest\x18\x05 \x01(\t\x12*\n\tresources\x18\x06 \x01(\x0b\x32\x17.aetherium.v1.Resources\x12*\n\x05state\x18\x07 \x01(\x0e\x32\x1b.aetherium.v1.SnapshotState\x12.\n\ncreated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nsize_bytes\x18\t \x01(\x03\x12\x32\n\x06labels\x18\n \x03(\x0b\x32\".aetherium.v1.Snapshot.LabelsEntry\x12\x0e\n\x06reason\x18\x0b \x01(\t\x12\x16\n\tworker_id\x18\x0c \x01(\tH\x01\x88\x01\x01\x12\x12\n\nproject_id\x18\r \x01(\t\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x07\n\x05_nameB\x0c\n\n_worker_id*\x9e\x01\n\rSnapshotState\x12\x1e\n\x1aSNAPSHOT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17SNAPSHOT_STATE_CREATING\x10\x01\x12\x18\n\x14SNAPSHOT_STATE_READY\x10\x02\x12\x1b\n\x17SNAPSHOT_STATE_DELETING\x10\x03\x12\x19\n\x15SNAPSHOT_STATE_FAILED\x10\x04\x32\x8e\x03\n\x0fSnapshotService\x12\x61\n\x06\x43reate\x12*.aetherium.v1.SnapshotServiceCreateRequest\x1a+.aetherium.v1.SnapshotServiceCreateResponse\x12X\n\x03Get\x12\'.aetherium.v1.SnapshotServiceGetRequest\x1a(.aetherium.v1.SnapshotServiceGetResponse\x12[\n\x04List\x12(.aetherium.v1.SnapshotServiceListRequest\x1a).aetherium.v1.SnapshotServiceListResponse\x12\x61\n\x06\x44\x65lete\x12*.aetherium.v1.SnapshotServiceDeleteRequest\x1a+.aetherium.v1.SnapshotServiceDeleteResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.snapshots_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SNAPSHOTSERVICELISTREQUEST_LABELSENTRY']._loaded_options = None
+  _globals['_SNAPSHOTSERVICELISTREQUEST_LABELSENTRY']._serialized_options = b'8\001'
   _globals['_SNAPSHOT_LABELSENTRY']._loaded_options = None
   _globals['_SNAPSHOT_LABELSENTRY']._serialized_options = b'8\001'
-  _globals['_SNAPSHOTSTATE']._serialized_start=1034
-  _globals['_SNAPSHOTSTATE']._serialized_end=1192
-  _globals['_SNAPSHOTSERVICECREATEREQUEST']._serialized_start=103
-  _globals['_SNAPSHOTSERVICECREATEREQUEST']._serialized_end=173
-  _globals['_SNAPSHOTSERVICECREATERESPONSE']._serialized_start=175
-  _globals['_SNAPSHOTSERVICECREATERESPONSE']._serialized_end=248
-  _globals['_SNAPSHOTSERVICEGETREQUEST']._serialized_start=250
-  _globals['_SNAPSHOTSERVICEGETREQUEST']._serialized_end=290
-  _globals['_SNAPSHOTSERVICEGETRESPONSE']._serialized_start=292
-  _globals['_SNAPSHOTSERVICEGETRESPONSE']._serialized_end=362
-  _globals['_SNAPSHOTSERVICELISTREQUEST']._serialized_start=364
-  _globals['_SNAPSHOTSERVICELISTREQUEST']._serialized_end=423
-  _globals['_SNAPSHOTSERVICELISTRESPONSE']._serialized_start=425
-  _globals['_SNAPSHOTSERVICELISTRESPONSE']._serialized_end=518
-  _globals['_SNAPSHOTSERVICEDELETEREQUEST']._serialized_start=520
-  _globals['_SNAPSHOTSERVICEDELETEREQUEST']._serialized_end=563
-  _globals['_SNAPSHOTSERVICEDELETERESPONSE']._serialized_start=565
-  _globals['_SNAPSHOTSERVICEDELETERESPONSE']._serialized_end=596
-  _globals['_SNAPSHOT']._serialized_start=599
-  _globals['_SNAPSHOT']._serialized_end=1031
-  _globals['_SNAPSHOT_LABELSENTRY']._serialized_start=963
-  _globals['_SNAPSHOT_LABELSENTRY']._serialized_end=1008
-  _globals['_SNAPSHOTSERVICE']._serialized_start=1195
-  _globals['_SNAPSHOTSERVICE']._serialized_end=1593
+  _globals['_SNAPSHOTSTATE']._serialized_start=1374
+  _globals['_SNAPSHOTSTATE']._serialized_end=1532
+  _globals['_SNAPSHOTSERVICECREATEREQUEST']._serialized_start=129
+  _globals['_SNAPSHOTSERVICECREATEREQUEST']._serialized_end=199
+  _globals['_SNAPSHOTSERVICECREATERESPONSE']._serialized_start=201
+  _globals['_SNAPSHOTSERVICECREATERESPONSE']._serialized_end=274
+  _globals['_SNAPSHOTSERVICEGETREQUEST']._serialized_start=276
+  _globals['_SNAPSHOTSERVICEGETREQUEST']._serialized_end=316
+  _globals['_SNAPSHOTSERVICEGETRESPONSE']._serialized_start=318
+  _globals['_SNAPSHOTSERVICEGETRESPONSE']._serialized_end=388
+  _globals['_SNAPSHOTSERVICELISTREQUEST']._serialized_start=391
+  _globals['_SNAPSHOTSERVICELISTREQUEST']._serialized_end=763
+  _globals['_SNAPSHOTSERVICELISTREQUEST_LABELSENTRY']._serialized_start=718
+  _globals['_SNAPSHOTSERVICELISTREQUEST_LABELSENTRY']._serialized_end=763
+  _globals['_SNAPSHOTSERVICELISTRESPONSE']._serialized_start=765
+  _globals['_SNAPSHOTSERVICELISTRESPONSE']._serialized_end=858
+  _globals['_SNAPSHOTSERVICEDELETEREQUEST']._serialized_start=860
+  _globals['_SNAPSHOTSERVICEDELETEREQUEST']._serialized_end=903
+  _globals['_SNAPSHOTSERVICEDELETERESPONSE']._serialized_start=905
+  _globals['_SNAPSHOTSERVICEDELETERESPONSE']._serialized_end=936
+  _globals['_SNAPSHOT']._serialized_start=939
+  _globals['_SNAPSHOT']._serialized_end=1371
+  _globals['_SNAPSHOT_LABELSENTRY']._serialized_start=718
+  _globals['_SNAPSHOT_LABELSENTRY']._serialized_end=763
+  _globals['_SNAPSHOTSERVICE']._serialized_start=1535
+  _globals['_SNAPSHOTSERVICE']._serialized_end=1933
 # @@protoc_insertion_point(module_scope)

@@ -79,6 +79,21 @@ class TaskServiceStub:
                 request_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardResponse.FromString,
                 _registered_method=True)
+        self.CancelMany = channel.unary_unary(
+                '/aetherium.v1.TaskService/CancelMany',
+                request_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceCancelManyRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceCancelManyResponse.FromString,
+                _registered_method=True)
+        self.RequeueMany = channel.unary_unary(
+                '/aetherium.v1.TaskService/RequeueMany',
+                request_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceRequeueManyRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceRequeueManyResponse.FromString,
+                _registered_method=True)
+        self.DiscardMany = channel.unary_unary(
+                '/aetherium.v1.TaskService/DiscardMany',
+                request_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardManyRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardManyResponse.FromString,
+                _registered_method=True)
         self.ListTypes = channel.unary_unary(
                 '/aetherium.v1.TaskService/ListTypes',
                 request_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceListTypesRequest.SerializeToString,
@@ -150,6 +165,26 @@ class TaskServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CancelMany(self, request, context):
+        """All that fit and have not ended.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RequeueMany(self, request, context):
+        """All dead ones that fit.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DiscardMany(self, request, context):
+        """Missing associated documentation comment in .proto file."""
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListTypes(self, request, context):
         """With a JSON Schema of their payloads.
         """
@@ -204,6 +239,21 @@ def add_TaskServiceServicer_to_server(servicer, server):
                     servicer.Discard,
                     request_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardResponse.SerializeToString,
+            ),
+            'CancelMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelMany,
+                    request_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceCancelManyRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceCancelManyResponse.SerializeToString,
+            ),
+            'RequeueMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.RequeueMany,
+                    request_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceRequeueManyRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceRequeueManyResponse.SerializeToString,
+            ),
+            'DiscardMany': grpc.unary_unary_rpc_method_handler(
+                    servicer.DiscardMany,
+                    request_deserializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardManyRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardManyResponse.SerializeToString,
             ),
             'ListTypes': grpc.unary_unary_rpc_method_handler(
                     servicer.ListTypes,
@@ -454,6 +504,87 @@ class TaskService:
             '/aetherium.v1.TaskService/Discard',
             aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardRequest.SerializeToString,
             aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.TaskService/CancelMany',
+            aetherium_dot_v1_dot_tasks__pb2.TaskServiceCancelManyRequest.SerializeToString,
+            aetherium_dot_v1_dot_tasks__pb2.TaskServiceCancelManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RequeueMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.TaskService/RequeueMany',
+            aetherium_dot_v1_dot_tasks__pb2.TaskServiceRequeueManyRequest.SerializeToString,
+            aetherium_dot_v1_dot_tasks__pb2.TaskServiceRequeueManyResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DiscardMany(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/aetherium.v1.TaskService/DiscardMany',
+            aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardManyRequest.SerializeToString,
+            aetherium_dot_v1_dot_tasks__pb2.TaskServiceDiscardManyResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -47,6 +47,11 @@ class TaskServiceStub:
     """Gives a dead task fresh attempts."""
     Discard: _grpc.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceDiscardRequest, _tasks_pb2.TaskServiceDiscardResponse]
     """Takes a dead task off the list of dead letters."""
+    CancelMany: _grpc.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceCancelManyRequest, _tasks_pb2.TaskServiceCancelManyResponse]
+    """All that fit and have not ended."""
+    RequeueMany: _grpc.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceRequeueManyRequest, _tasks_pb2.TaskServiceRequeueManyResponse]
+    """All dead ones that fit."""
+    DiscardMany: _grpc.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceDiscardManyRequest, _tasks_pb2.TaskServiceDiscardManyResponse]
     ListTypes: _grpc.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceListTypesRequest, _tasks_pb2.TaskServiceListTypesResponse]
     """With a JSON Schema of their payloads."""
 
@@ -69,6 +74,11 @@ class TaskServiceAsyncStub(TaskServiceStub):
     """Gives a dead task fresh attempts."""
     Discard: _aio.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceDiscardRequest, _tasks_pb2.TaskServiceDiscardResponse]  # type: ignore[assignment]
     """Takes a dead task off the list of dead letters."""
+    CancelMany: _aio.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceCancelManyRequest, _tasks_pb2.TaskServiceCancelManyResponse]  # type: ignore[assignment]
+    """All that fit and have not ended."""
+    RequeueMany: _aio.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceRequeueManyRequest, _tasks_pb2.TaskServiceRequeueManyResponse]  # type: ignore[assignment]
+    """All dead ones that fit."""
+    DiscardMany: _aio.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceDiscardManyRequest, _tasks_pb2.TaskServiceDiscardManyResponse]  # type: ignore[assignment]
     ListTypes: _aio.UnaryUnaryMultiCallable[_tasks_pb2.TaskServiceListTypesRequest, _tasks_pb2.TaskServiceListTypesResponse]  # type: ignore[assignment]
     """With a JSON Schema of their payloads."""
 
@@ -142,6 +152,29 @@ class TaskServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_tasks_pb2.TaskServiceDiscardResponse, _abc.Awaitable[_tasks_pb2.TaskServiceDiscardResponse]]:
         """Takes a dead task off the list of dead letters."""
+
+    @_abc_1.abstractmethod
+    def CancelMany(
+        self,
+        request: _tasks_pb2.TaskServiceCancelManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tasks_pb2.TaskServiceCancelManyResponse, _abc.Awaitable[_tasks_pb2.TaskServiceCancelManyResponse]]:
+        """All that fit and have not ended."""
+
+    @_abc_1.abstractmethod
+    def RequeueMany(
+        self,
+        request: _tasks_pb2.TaskServiceRequeueManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tasks_pb2.TaskServiceRequeueManyResponse, _abc.Awaitable[_tasks_pb2.TaskServiceRequeueManyResponse]]:
+        """All dead ones that fit."""
+
+    @_abc_1.abstractmethod
+    def DiscardMany(
+        self,
+        request: _tasks_pb2.TaskServiceDiscardManyRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_tasks_pb2.TaskServiceDiscardManyResponse, _abc.Awaitable[_tasks_pb2.TaskServiceDiscardManyResponse]]: ...
 
     @_abc_1.abstractmethod
     def ListTypes(

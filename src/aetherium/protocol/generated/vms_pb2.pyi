@@ -3,6 +3,7 @@
 isort:skip_file
 VMs: create, look, stop, pause, fork, delete."""
 
+from aetherium.protocol.generated import lists_pb2 as _lists_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -111,6 +112,57 @@ class VMServiceCreateResponse(_message.Message):
 Global___VMServiceCreateResponse: _TypeAlias = VMServiceCreateResponse  # noqa: Y015
 
 @_typing.final
+class VMServiceCreateStreamRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SPEC_FIELD_NUMBER: _builtins.int
+    SNAPSHOT_FIELD_NUMBER: _builtins.int
+    snapshot: _builtins.str
+    """To restore (id, name or prefix); not set: boot."""
+    @_builtins.property
+    def spec(self) -> Global___VMSpec: ...
+    def __init__(
+        self,
+        *,
+        spec: Global___VMSpec | None = ...,
+        snapshot: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot", "snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot", "snapshot", b"snapshot", "spec", b"spec"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__snapshot: _TypeAlias = _typing.Literal["snapshot"]  # noqa: Y015
+    _WhichOneofArgType__snapshot: _TypeAlias = _typing.Literal["_snapshot", b"_snapshot"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__snapshot) -> _WhichOneofReturnType__snapshot | None: ...
+
+Global___VMServiceCreateStreamRequest: _TypeAlias = VMServiceCreateStreamRequest  # noqa: Y015
+
+@_typing.final
+class VMServiceCreateStreamResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROGRESS_FIELD_NUMBER: _builtins.int
+    VM_FIELD_NUMBER: _builtins.int
+    progress: _builtins.str
+    @_builtins.property
+    def vm(self) -> Global___VM: ...
+    def __init__(
+        self,
+        *,
+        progress: _builtins.str = ...,
+        vm: Global___VM | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "step", b"step", "vm", b"vm"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["progress", b"progress", "step", b"step", "vm", b"vm"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_step: _TypeAlias = _typing.Literal["progress", "vm"]  # noqa: Y015
+    _WhichOneofArgType_step: _TypeAlias = _typing.Literal["step", b"step"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_step) -> _WhichOneofReturnType_step | None: ...
+
+Global___VMServiceCreateStreamResponse: _TypeAlias = VMServiceCreateStreamResponse  # noqa: Y015
+
+@_typing.final
 class VMServiceGetRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -178,10 +230,14 @@ class VMServiceListRequest(_message.Message):
     LABELS_FIELD_NUMBER: _builtins.int
     LIMIT_FIELD_NUMBER: _builtins.int
     CURSOR_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
     limit: _builtins.int
-    """At most so many, 1 to 1000; not set: 100."""
     cursor: _builtins.str
-    """`next_cursor` of the page before."""
+    name: _builtins.str
+    sort: _lists_pb2.Sort.ValueType
     @_builtins.property
     def states(self) -> _containers.RepeatedScalarFieldContainer[Global___VMState.ValueType]:
         """Only VMs in one of these states; none: any."""
@@ -190,6 +246,10 @@ class VMServiceListRequest(_message.Message):
     def labels(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Only VMs with all of these."""
 
+    @_builtins.property
+    def created_after(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
         *,
@@ -197,10 +257,14 @@ class VMServiceListRequest(_message.Message):
         labels: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         limit: _builtins.int = ...,
         cursor: _builtins.str = ...,
+        name: _builtins.str = ...,
+        sort: _lists_pb2.Sort.ValueType = ...,
+        created_after: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cursor", b"cursor", "labels", b"labels", "limit", b"limit", "states", b"states"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_after", b"created_after", "created_before", b"created_before", "cursor", b"cursor", "labels", b"labels", "limit", b"limit", "name", b"name", "sort", b"sort", "states", b"states"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -213,7 +277,6 @@ class VMServiceListResponse(_message.Message):
     VMS_FIELD_NUMBER: _builtins.int
     NEXT_CURSOR_FIELD_NUMBER: _builtins.int
     next_cursor: _builtins.str
-    """Empty: this is the last page."""
     @_builtins.property
     def vms(self) -> _containers.RepeatedCompositeFieldContainer[Global___VM]: ...
     def __init__(

@@ -39,6 +39,11 @@ class VMServiceStub:
                 request_serializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateRequest.SerializeToString,
                 response_deserializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateResponse.FromString,
                 _registered_method=True)
+        self.CreateStream = channel.unary_stream(
+                '/aetherium.v1.VMService/CreateStream',
+                request_serializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateStreamRequest.SerializeToString,
+                response_deserializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateStreamResponse.FromString,
+                _registered_method=True)
         self.Get = channel.unary_unary(
                 '/aetherium.v1.VMService/Get',
                 request_serializer=aetherium_dot_v1_dot_vms__pb2.VMServiceGetRequest.SerializeToString,
@@ -101,6 +106,13 @@ class VMServiceServicer:
 
     def Create(self, request, context):
         """Answers when it runs and its agent is ready. Cancelled, or past its deadline, the request is taken back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateStream(self, request, context):
+        """The same: `progress` as it comes, `vm` at last.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -188,6 +200,11 @@ def add_VMServiceServicer_to_server(servicer, server):
                     request_deserializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateRequest.FromString,
                     response_serializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateResponse.SerializeToString,
             ),
+            'CreateStream': grpc.unary_stream_rpc_method_handler(
+                    servicer.CreateStream,
+                    request_deserializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateStreamRequest.FromString,
+                    response_serializer=aetherium_dot_v1_dot_vms__pb2.VMServiceCreateStreamResponse.SerializeToString,
+            ),
             'Get': grpc.unary_unary_rpc_method_handler(
                     servicer.Get,
                     request_deserializer=aetherium_dot_v1_dot_vms__pb2.VMServiceGetRequest.FromString,
@@ -271,6 +288,33 @@ class VMService:
             '/aetherium.v1.VMService/Create',
             aetherium_dot_v1_dot_vms__pb2.VMServiceCreateRequest.SerializeToString,
             aetherium_dot_v1_dot_vms__pb2.VMServiceCreateResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateStream(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_stream(
+            request,
+            target,
+            '/aetherium.v1.VMService/CreateStream',
+            aetherium_dot_v1_dot_vms__pb2.VMServiceCreateStreamRequest.SerializeToString,
+            aetherium_dot_v1_dot_vms__pb2.VMServiceCreateStreamResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -33,6 +33,8 @@ class VMServiceStub:
     def __new__(cls, channel: _aio.Channel) -> VMServiceAsyncStub: ...
     Create: _grpc.UnaryUnaryMultiCallable[_vms_pb2.VMServiceCreateRequest, _vms_pb2.VMServiceCreateResponse]
     """Answers when it runs and its agent is ready. Cancelled, or past its deadline, the request is taken back."""
+    CreateStream: _grpc.UnaryStreamMultiCallable[_vms_pb2.VMServiceCreateStreamRequest, _vms_pb2.VMServiceCreateStreamResponse]
+    """The same: `progress` as it comes, `vm` at last."""
     Get: _grpc.UnaryUnaryMultiCallable[_vms_pb2.VMServiceGetRequest, _vms_pb2.VMServiceGetResponse]
     List: _grpc.UnaryUnaryMultiCallable[_vms_pb2.VMServiceListRequest, _vms_pb2.VMServiceListResponse]
     """Newest first."""
@@ -58,6 +60,8 @@ class VMServiceAsyncStub(VMServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Create: _aio.UnaryUnaryMultiCallable[_vms_pb2.VMServiceCreateRequest, _vms_pb2.VMServiceCreateResponse]  # type: ignore[assignment]
     """Answers when it runs and its agent is ready. Cancelled, or past its deadline, the request is taken back."""
+    CreateStream: _aio.UnaryStreamMultiCallable[_vms_pb2.VMServiceCreateStreamRequest, _vms_pb2.VMServiceCreateStreamResponse]  # type: ignore[assignment]
+    """The same: `progress` as it comes, `vm` at last."""
     Get: _aio.UnaryUnaryMultiCallable[_vms_pb2.VMServiceGetRequest, _vms_pb2.VMServiceGetResponse]  # type: ignore[assignment]
     List: _aio.UnaryUnaryMultiCallable[_vms_pb2.VMServiceListRequest, _vms_pb2.VMServiceListResponse]  # type: ignore[assignment]
     """Newest first."""
@@ -86,6 +90,14 @@ class VMServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_vms_pb2.VMServiceCreateResponse, _abc.Awaitable[_vms_pb2.VMServiceCreateResponse]]:
         """Answers when it runs and its agent is ready. Cancelled, or past its deadline, the request is taken back."""
+
+    @_abc_1.abstractmethod
+    def CreateStream(
+        self,
+        request: _vms_pb2.VMServiceCreateStreamRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_abc.Iterator[_vms_pb2.VMServiceCreateStreamResponse], _abc.AsyncIterator[_vms_pb2.VMServiceCreateStreamResponse]]:
+        """The same: `progress` as it comes, `vm` at last."""
 
     @_abc_1.abstractmethod
     def Get(

@@ -22,10 +22,11 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x65therium/v1/workers.proto\x12\x0c\x61\x65therium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x01\n\x19WorkersServiceListRequest\x12)\n\x06states\x18\x01 \x03(\x0e\x32\x19.aetherium.v1.WorkerState\x12\x43\n\x06labels\x18\x02 \x03(\x0b\x32\x33.aetherium.v1.WorkersServiceListRequest.LabelsEntry\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"I\n\x1aWorkersServiceListResponse\x12+\n\x07workers\x18\x01 \x03(\x0b\x32\x1a.aetherium.v1.WorkerStatus\"\'\n\x18WorkersServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"G\n\x19WorkersServiceGetResponse\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.aetherium.v1.WorkerStatus\")\n\x1aWorkersServiceDrainRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"I\n\x1bWorkersServiceDrainResponse\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.aetherium.v1.WorkerStatus\",\n\x1dWorkersServiceActivateRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"L\n\x1eWorkersServiceActivateResponse\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.aetherium.v1.WorkerStatus\"*\n\x1bWorkersServiceRemoveRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1e\n\x1cWorkersServiceRemoveResponse\"X\n\x0cWorkerStatus\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Worker\x12\"\n\x05usage\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.Usage\"\x8f\x02\n\x06Worker\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.aetherium.v1.WorkerInfo\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.aetherium.v1.WorkerState\x12\x13\n\x0bincarnation\x18\x03 \x01(\x03\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0blease_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64rain\x18\x07 \x01(\x08\"\xd9\x03\n\nWorkerInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12(\n\x08\x63\x61pacity\x18\x05 \x01(\x0b\x32\x16.aetherium.v1.Capacity\x12\x0f\n\x07\x64rivers\x18\x06 \x03(\t\x12\x34\n\x06labels\x18\x07 \x03(\x0b\x32$.aetherium.v1.WorkerInfo.LabelsEntry\x12\x0e\n\x06images\x18\x08 \x03(\t\x12\x34\n\x06pooled\x18\t \x03(\x0b\x32$.aetherium.v1.WorkerInfo.PooledEntry\x12\x38\n\x08machines\x18\n \x03(\x0b\x32&.aetherium.v1.WorkerInfo.MachinesEntry\x12\x0f\n\x07private\x18\x0b \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bPooledEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rMachinesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x08\x43\x61pacity\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\r\n\x05vcpus\x18\x02 \x01(\x03\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\"F\n\x05Usage\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\r\n\x05vcpus\x18\x02 \x01(\x03\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\x12\x0b\n\x03vms\x18\x04 \x01(\x03*\x90\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13WORKER_STATE_ACTIVE\x10\x01\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x02\x12\x15\n\x11WORKER_STATE_LOST\x10\x03\x12\x18\n\x14WORKER_STATE_STOPPED\x10\x04\x32\xe9\x03\n\x0eWorkersService\x12Y\n\x04List\x12\'.aetherium.v1.WorkersServiceListRequest\x1a(.aetherium.v1.WorkersServiceListResponse\x12V\n\x03Get\x12&.aetherium.v1.WorkersServiceGetRequest\x1a\'.aetherium.v1.WorkersServiceGetResponse\x12\\\n\x05\x44rain\x12(.aetherium.v1.WorkersServiceDrainRequest\x1a).aetherium.v1.WorkersServiceDrainResponse\x12\x65\n\x08\x41\x63tivate\x12+.aetherium.v1.WorkersServiceActivateRequest\x1a,.aetherium.v1.WorkersServiceActivateResponse\x12_\n\x06Remove\x12).aetherium.v1.WorkersServiceRemoveRequest\x1a*.aetherium.v1.WorkersServiceRemoveResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x65therium/v1/workers.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xf0\x02\n\x19WorkersServiceListRequest\x12)\n\x06states\x18\x01 \x03(\x0e\x32\x19.aetherium.v1.WorkerState\x12\x43\n\x06labels\x18\x02 \x03(\x0b\x32\x33.aetherium.v1.WorkersServiceListRequest.LabelsEntry\x12\r\n\x05limit\x18\x03 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12 \n\x04sort\x18\x06 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"^\n\x1aWorkersServiceListResponse\x12+\n\x07workers\x18\x01 \x03(\x0b\x32\x1a.aetherium.v1.WorkerStatus\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"\'\n\x18WorkersServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"G\n\x19WorkersServiceGetResponse\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.aetherium.v1.WorkerStatus\")\n\x1aWorkersServiceDrainRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"I\n\x1bWorkersServiceDrainResponse\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.aetherium.v1.WorkerStatus\",\n\x1dWorkersServiceActivateRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"L\n\x1eWorkersServiceActivateResponse\x12*\n\x06worker\x18\x01 \x01(\x0b\x32\x1a.aetherium.v1.WorkerStatus\"*\n\x1bWorkersServiceRemoveRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"\x1e\n\x1cWorkersServiceRemoveResponse\"X\n\x0cWorkerStatus\x12$\n\x06worker\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Worker\x12\"\n\x05usage\x18\x02 \x01(\x0b\x32\x13.aetherium.v1.Usage\"\x8f\x02\n\x06Worker\x12&\n\x04info\x18\x01 \x01(\x0b\x32\x18.aetherium.v1.WorkerInfo\x12(\n\x05state\x18\x02 \x01(\x0e\x32\x19.aetherium.v1.WorkerState\x12\x13\n\x0bincarnation\x18\x03 \x01(\x03\x12\x31\n\rregistered_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07seen_at\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0blease_until\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\r\n\x05\x64rain\x18\x07 \x01(\x08\"\xd9\x03\n\nWorkerInfo\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0f\n\x07\x61\x64\x64ress\x18\x03 \x01(\t\x12\x0f\n\x07version\x18\x04 \x01(\t\x12(\n\x08\x63\x61pacity\x18\x05 \x01(\x0b\x32\x16.aetherium.v1.Capacity\x12\x0f\n\x07\x64rivers\x18\x06 \x03(\t\x12\x34\n\x06labels\x18\x07 \x03(\x0b\x32$.aetherium.v1.WorkerInfo.LabelsEntry\x12\x0e\n\x06images\x18\x08 \x03(\t\x12\x34\n\x06pooled\x18\t \x03(\x0b\x32$.aetherium.v1.WorkerInfo.PooledEntry\x12\x38\n\x08machines\x18\n \x03(\x0b\x32&.aetherium.v1.WorkerInfo.MachinesEntry\x12\x0f\n\x07private\x18\x0b \x01(\x08\x1a-\n\x0bLabelsEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x1a-\n\x0bPooledEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x03:\x02\x38\x01\x1a/\n\rMachinesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"<\n\x08\x43\x61pacity\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\r\n\x05vcpus\x18\x02 \x01(\x03\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\"F\n\x05Usage\x12\r\n\x05tasks\x18\x01 \x01(\x03\x12\r\n\x05vcpus\x18\x02 \x01(\x03\x12\x12\n\nmemory_mib\x18\x03 \x01(\x03\x12\x0b\n\x03vms\x18\x04 \x01(\x03*\x90\x01\n\x0bWorkerState\x12\x1c\n\x18WORKER_STATE_UNSPECIFIED\x10\x00\x12\x17\n\x13WORKER_STATE_ACTIVE\x10\x01\x12\x19\n\x15WORKER_STATE_DRAINING\x10\x02\x12\x15\n\x11WORKER_STATE_LOST\x10\x03\x12\x18\n\x14WORKER_STATE_STOPPED\x10\x04\x32\xe9\x03\n\x0eWorkersService\x12Y\n\x04List\x12\'.aetherium.v1.WorkersServiceListRequest\x1a(.aetherium.v1.WorkersServiceListResponse\x12V\n\x03Get\x12&.aetherium.v1.WorkersServiceGetRequest\x1a\'.aetherium.v1.WorkersServiceGetResponse\x12\\\n\x05\x44rain\x12(.aetherium.v1.WorkersServiceDrainRequest\x1a).aetherium.v1.WorkersServiceDrainResponse\x12\x65\n\x08\x41\x63tivate\x12+.aetherium.v1.WorkersServiceActivateRequest\x1a,.aetherium.v1.WorkersServiceActivateResponse\x12_\n\x06Remove\x12).aetherium.v1.WorkersServiceRemoveRequest\x1a*.aetherium.v1.WorkersServiceRemoveResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -40,46 +41,46 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WORKERINFO_POOLEDENTRY']._serialized_options = b'8\001'
   _globals['_WORKERINFO_MACHINESENTRY']._loaded_options = None
   _globals['_WORKERINFO_MACHINESENTRY']._serialized_options = b'8\001'
-  _globals['_WORKERSTATE']._serialized_start=1748
-  _globals['_WORKERSTATE']._serialized_end=1892
-  _globals['_WORKERSSERVICELISTREQUEST']._serialized_start=78
-  _globals['_WORKERSSERVICELISTREQUEST']._serialized_end=264
-  _globals['_WORKERSSERVICELISTREQUEST_LABELSENTRY']._serialized_start=219
-  _globals['_WORKERSSERVICELISTREQUEST_LABELSENTRY']._serialized_end=264
-  _globals['_WORKERSSERVICELISTRESPONSE']._serialized_start=266
-  _globals['_WORKERSSERVICELISTRESPONSE']._serialized_end=339
-  _globals['_WORKERSSERVICEGETREQUEST']._serialized_start=341
-  _globals['_WORKERSSERVICEGETREQUEST']._serialized_end=380
-  _globals['_WORKERSSERVICEGETRESPONSE']._serialized_start=382
-  _globals['_WORKERSSERVICEGETRESPONSE']._serialized_end=453
-  _globals['_WORKERSSERVICEDRAINREQUEST']._serialized_start=455
-  _globals['_WORKERSSERVICEDRAINREQUEST']._serialized_end=496
-  _globals['_WORKERSSERVICEDRAINRESPONSE']._serialized_start=498
-  _globals['_WORKERSSERVICEDRAINRESPONSE']._serialized_end=571
-  _globals['_WORKERSSERVICEACTIVATEREQUEST']._serialized_start=573
-  _globals['_WORKERSSERVICEACTIVATEREQUEST']._serialized_end=617
-  _globals['_WORKERSSERVICEACTIVATERESPONSE']._serialized_start=619
-  _globals['_WORKERSSERVICEACTIVATERESPONSE']._serialized_end=695
-  _globals['_WORKERSSERVICEREMOVEREQUEST']._serialized_start=697
-  _globals['_WORKERSSERVICEREMOVEREQUEST']._serialized_end=739
-  _globals['_WORKERSSERVICEREMOVERESPONSE']._serialized_start=741
-  _globals['_WORKERSSERVICEREMOVERESPONSE']._serialized_end=771
-  _globals['_WORKERSTATUS']._serialized_start=773
-  _globals['_WORKERSTATUS']._serialized_end=861
-  _globals['_WORKER']._serialized_start=864
-  _globals['_WORKER']._serialized_end=1135
-  _globals['_WORKERINFO']._serialized_start=1138
-  _globals['_WORKERINFO']._serialized_end=1611
-  _globals['_WORKERINFO_LABELSENTRY']._serialized_start=219
-  _globals['_WORKERINFO_LABELSENTRY']._serialized_end=264
-  _globals['_WORKERINFO_POOLEDENTRY']._serialized_start=1517
-  _globals['_WORKERINFO_POOLEDENTRY']._serialized_end=1562
-  _globals['_WORKERINFO_MACHINESENTRY']._serialized_start=1564
-  _globals['_WORKERINFO_MACHINESENTRY']._serialized_end=1611
-  _globals['_CAPACITY']._serialized_start=1613
-  _globals['_CAPACITY']._serialized_end=1673
-  _globals['_USAGE']._serialized_start=1675
-  _globals['_USAGE']._serialized_end=1745
-  _globals['_WORKERSSERVICE']._serialized_start=1895
-  _globals['_WORKERSSERVICE']._serialized_end=2384
+  _globals['_WORKERSTATE']._serialized_start=1977
+  _globals['_WORKERSTATE']._serialized_end=2121
+  _globals['_WORKERSSERVICELISTREQUEST']._serialized_start=104
+  _globals['_WORKERSSERVICELISTREQUEST']._serialized_end=472
+  _globals['_WORKERSSERVICELISTREQUEST_LABELSENTRY']._serialized_start=427
+  _globals['_WORKERSSERVICELISTREQUEST_LABELSENTRY']._serialized_end=472
+  _globals['_WORKERSSERVICELISTRESPONSE']._serialized_start=474
+  _globals['_WORKERSSERVICELISTRESPONSE']._serialized_end=568
+  _globals['_WORKERSSERVICEGETREQUEST']._serialized_start=570
+  _globals['_WORKERSSERVICEGETREQUEST']._serialized_end=609
+  _globals['_WORKERSSERVICEGETRESPONSE']._serialized_start=611
+  _globals['_WORKERSSERVICEGETRESPONSE']._serialized_end=682
+  _globals['_WORKERSSERVICEDRAINREQUEST']._serialized_start=684
+  _globals['_WORKERSSERVICEDRAINREQUEST']._serialized_end=725
+  _globals['_WORKERSSERVICEDRAINRESPONSE']._serialized_start=727
+  _globals['_WORKERSSERVICEDRAINRESPONSE']._serialized_end=800
+  _globals['_WORKERSSERVICEACTIVATEREQUEST']._serialized_start=802
+  _globals['_WORKERSSERVICEACTIVATEREQUEST']._serialized_end=846
+  _globals['_WORKERSSERVICEACTIVATERESPONSE']._serialized_start=848
+  _globals['_WORKERSSERVICEACTIVATERESPONSE']._serialized_end=924
+  _globals['_WORKERSSERVICEREMOVEREQUEST']._serialized_start=926
+  _globals['_WORKERSSERVICEREMOVEREQUEST']._serialized_end=968
+  _globals['_WORKERSSERVICEREMOVERESPONSE']._serialized_start=970
+  _globals['_WORKERSSERVICEREMOVERESPONSE']._serialized_end=1000
+  _globals['_WORKERSTATUS']._serialized_start=1002
+  _globals['_WORKERSTATUS']._serialized_end=1090
+  _globals['_WORKER']._serialized_start=1093
+  _globals['_WORKER']._serialized_end=1364
+  _globals['_WORKERINFO']._serialized_start=1367
+  _globals['_WORKERINFO']._serialized_end=1840
+  _globals['_WORKERINFO_LABELSENTRY']._serialized_start=427
+  _globals['_WORKERINFO_LABELSENTRY']._serialized_end=472
+  _globals['_WORKERINFO_POOLEDENTRY']._serialized_start=1746
+  _globals['_WORKERINFO_POOLEDENTRY']._serialized_end=1791
+  _globals['_WORKERINFO_MACHINESENTRY']._serialized_start=1793
+  _globals['_WORKERINFO_MACHINESENTRY']._serialized_end=1840
+  _globals['_CAPACITY']._serialized_start=1842
+  _globals['_CAPACITY']._serialized_end=1902
+  _globals['_USAGE']._serialized_start=1904
+  _globals['_USAGE']._serialized_end=1974
+  _globals['_WORKERSSERVICE']._serialized_start=2124
+  _globals['_WORKERSSERVICE']._serialized_end=2613
 # @@protoc_insertion_point(module_scope)

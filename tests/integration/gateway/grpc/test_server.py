@@ -5,10 +5,13 @@ from __future__ import annotations
 import asyncio
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
+from google.protobuf.descriptor_pool import Default
+from google.protobuf.message import Message
+from google.protobuf.message_factory import GetMessageClass
 from grpc import StatusCode, ssl_channel_credentials
 from grpc.aio import AioRpcError, Channel, insecure_channel, secure_channel
 from grpc_health.v1 import health_pb2, health_pb2_grpc
@@ -21,9 +24,10 @@ from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.vms import VM
 from aetherium.gateway.grpc.callers import Callers
 from aetherium.gateway.grpc.server import SERVICES, serve_configured, serve_grpc
-from aetherium.protocol.generated import events_pb2, executions_pb2, projects_pb2, vms_pb2
+from aetherium.protocol.generated import events_pb2, executions_pb2, installation_pb2, projects_pb2, vms_pb2
 from aetherium.protocol.generated.events_pb2_grpc import EventServiceStub
 from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceStub
+from aetherium.protocol.generated.installation_pb2_grpc import InstallationServiceStub
 from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceStub
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceStub
 from aetherium.rpc.authority import Kind
@@ -35,6 +39,7 @@ from tests.integration.gateway.grpc.conftest import Served, bearer, told
 if TYPE_CHECKING:
     from aetherium.protocol.generated.events_pb2_grpc import EventServiceAsyncStub
     from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceAsyncStub
+    from aetherium.protocol.generated.installation_pb2_grpc import InstallationServiceAsyncStub
     from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceAsyncStub
     from aetherium.protocol.generated.vms_pb2_grpc import VMServiceAsyncStub
 
@@ -129,6 +134,44 @@ async def test_a_key_may_do_what_its_role_allows(served: Served, channel: Channe
         await call.read()
     assert caught.value.code() is StatusCode.PERMISSION_DENIED
     await served.platform.executions.kill(execution.id)
+
+
+async def test_without_a_key_nothing_is_answered(data_dir: Path) -> None:
+    """No call of any service, however it is made."""
+    async with (
+        fake_platform(data_dir, background=False) as platform,
+        serve_grpc(Callers(platform), f"{HOST}:0") as address,
+        insecure_channel(address) as channel,
+    ):
+        for name in SERVICES:
+            for method in Default().FindServiceByName(name).methods:
+                with pytest.raises(AioRpcError) as caught:
+                    await _answer(channel, name, method)
+                assert caught.value.code() is StatusCode.UNAUTHENTICATED, (name, method.name)
+
+
+async def _answer(channel: Channel, service: str, method: Any) -> object:
+    """The first response to an empty request."""
+    kind = {
+        (False, False): channel.unary_unary,
+        (False, True): channel.unary_stream,
+        (True, False): channel.stream_unary,
+        (True, True): channel.stream_stream,
+    }[method.client_streaming, method.server_streaming]
+    made: Any = kind(
+        f"/{service}/{method.name}",
+        request_serializer=Message.SerializeToString,
+        response_deserializer=GetMessageClass(method.output_type).FromString,
+    )
+    request = GetMessageClass(method.input_type)()
+    call = made(iter([request]) if method.client_streaming else request, timeout=10)
+    return await (call.read() if method.server_streaming else call)
+
+
+async def test_the_host_is_examined(channel: Channel) -> None:
+    stub: InstallationServiceAsyncStub = InstallationServiceStub(channel)
+    found = await stub.Examine(installation_pb2.InstallationServiceExamineRequest())
+    assert any(check.name and check.detail for check in found.checks)
 
 
 async def test_requests_are_counted(data_dir: Path) -> None:

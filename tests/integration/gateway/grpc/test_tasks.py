@@ -92,6 +92,27 @@ async def test_a_dead_task_is_requeued_and_discarded(tasks: TaskServiceAsyncStub
     assert caught.value.code() is StatusCode.FAILED_PRECONDITION
 
 
+async def test_many_are_changed_at_once(tasks: TaskServiceAsyncStub) -> None:
+    night = pb.TaskChoice(group="night")
+    later = pb.TaskServiceSubmitManyRequest(specs=[_spec(run_at=LATER, group="night")] * 3)
+    await tasks.SubmitMany(later)
+    cancel = pb.TaskServiceCancelManyRequest(choice=night, reason="not needed")
+    assert [(await tasks.CancelMany(cancel)).changed for _ in range(2)] == [3, 0]
+    doomed = _spec({"failures": 9}, group="night", retry=pb.Retry(max_attempts=1))
+    dead = (await tasks.SubmitMany(pb.TaskServiceSubmitManyRequest(specs=[doomed] * 2))).tasks
+    for task in dead:
+        await tasks.Wait(pb.TaskServiceWaitRequest(ref=task.id, timeout_s=_DEADLINE_S))
+    requeue = pb.TaskServiceRequeueManyRequest(choice=pb.TaskChoice(ids=[dead[0].id]))
+    assert (await tasks.RequeueMany(requeue)).changed == 1
+    again = await tasks.Wait(pb.TaskServiceWaitRequest(ref=dead[0].id, timeout_s=_DEADLINE_S))
+    assert again.task.state == pb.TASK_STATE_DEAD
+    assert (await tasks.DiscardMany(pb.TaskServiceDiscardManyRequest(choice=night))).changed == 2
+    for nothing in (pb.TaskChoice(), pb.TaskChoice(group="night", all=True)):
+        with pytest.raises(AioRpcError) as caught:
+            await tasks.DiscardMany(pb.TaskServiceDiscardManyRequest(choice=nothing))
+        assert told(caught.value).details["field"] == "all"
+
+
 async def test_the_types_have_schemas(tasks: TaskServiceAsyncStub) -> None:
     types = (await tasks.ListTypes(pb.TaskServiceListTypesRequest())).types
     noop = next(kind for kind in types if kind.name == "system.noop")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import io
 import tarfile
 from collections.abc import AsyncIterator
@@ -70,7 +71,7 @@ async def test_vms_are_listed_in_pages(vms: VMServiceAsyncStub, vm: VM) -> None:
     rest = await vms.List(pb.VMServiceListRequest(limit=2, cursor=first.next_cursor))
     found = [one.id for one in (*first.vms, *rest.vms)]
     assert (len(first.vms), rest.next_cursor) == (2, "")
-    assert found == sorted({vm.id, *(one.id for one in made)}, reverse=True)
+    assert found == [made[1].id, made[0].id, vm.id]
     stopped = await vms.List(pb.VMServiceListRequest(states=[pb.VM_STATE_STOPPED]))
     assert not stopped.vms
     unknown = pb.VMServiceListRequest.FromString(b"\x08\x63")  # the state 99
@@ -80,6 +81,21 @@ async def test_vms_are_listed_in_pages(vms: VMServiceAsyncStub, vm: VM) -> None:
         assert caught.value.code() is StatusCode.INVALID_ARGUMENT
     for one in made:
         await vms.Delete(pb.VMServiceDeleteRequest(ref=one.id))
+
+
+async def test_making_one_tells_how_far_it_is(vms: VMServiceAsyncStub) -> None:
+    request = pb.VMServiceCreateStreamRequest(spec=pb.VMSpec(name="one"))
+    key = (("idempotency-key", "k"),)
+    *steps, last = [step async for step in vms.CreateStream(request, metadata=key)]
+    assert steps
+    assert all(step.progress for step in steps)
+    assert last.vm.state == pb.VM_STATE_RUNNING
+    # The second time there is nothing to tell.
+    assert [step async for step in vms.CreateStream(request, metadata=key)] == [last]
+    with pytest.raises(AioRpcError) as caught:
+        [step async for step in vms.CreateStream(request)]
+    assert caught.value.code() is StatusCode.ALREADY_EXISTS
+    await vms.Delete(pb.VMServiceDeleteRequest(ref="one"))
 
 
 async def test_a_request_that_is_cancelled_leaves_no_vm(served: Served, vms: VMServiceAsyncStub) -> None:
@@ -129,6 +145,9 @@ async def test_files_go_both_ways(served: Served, files: FileServiceAsyncStub, v
     assert b"".join([piece.data async for piece in files.Read(request)]) == b"".join(pieces)
     part = files_pb2.FileServiceReadRequest(vm="box", path=request.path, offset=65530, length=10)
     assert b"".join([piece.data async for piece in files.Read(part)]) == b"\0" * 6 + b"\1" * 4
+    whole = await files.Checksum(files_pb2.FileServiceChecksumRequest(vm="box", path=request.path))
+    digest = hashlib.sha256(b"".join(pieces)).hexdigest()
+    assert (whole.size, whole.sha256) == (40 * 65536, digest)
     await files.Chmod(files_pb2.FileServiceChmodRequest(vm="box", path=request.path, mode=0o644))
     moved = f"{root}/a/moved".encode()
     await files.Move(files_pb2.FileServiceMoveRequest(vm="box", source=request.path, target=moved))
