@@ -171,6 +171,7 @@ class Settings(BaseSettings):
     job_timeout_s: float = Field(default=6 * 3600.0, gt=0)
     job_log_mib: int = Field(default=256, ge=1)
     source_mib: int = Field(default=4096, ge=1)
+    git_networks: tuple[str, ...] = ()
     patch_mib: int = Field(default=256, ge=1)
     artifact_mib: int = Field(default=1024, ge=1)
     artifacts_mib: int = Field(default=4096, ge=1)
@@ -209,7 +210,7 @@ class Settings(BaseSettings):
             raise ValueError(str(error)) from error
         return rate
 
-    @field_validator("trusted_proxies")
+    @field_validator("trusted_proxies", "git_networks")
     @classmethod
     def _networks(cls, networks: tuple[str, ...]) -> tuple[str, ...]:
         for network in networks:

@@ -2363,6 +2363,8 @@ export interface components {
          *         url: https, ssh, git, file URL or scp-like address; no credentials in it.
          *         ref: branch, tag or commit; empty: the remote's HEAD.
          *         depth: commits of history to fetch; None: all.
+         *         guarded: only from an address of the internet, or of the worker's setting `git_networks`. That of
+         *             whoever is not on the gateway's host always is.
          */
         GitSource: {
             url: string;
@@ -2370,6 +2372,8 @@ export interface components {
             ref: string;
             /** @default 1 */
             depth: number | null;
+            /** @default false */
+            guarded: boolean;
             /**
              * @default git
              * @constant

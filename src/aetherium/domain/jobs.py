@@ -56,11 +56,14 @@ class GitSource:
         url: https, ssh, git, file URL or scp-like address; no credentials in it.
         ref: branch, tag or commit; empty: the remote's HEAD.
         depth: commits of history to fetch; None: all.
+        guarded: only from an address of the internet, or of the worker's setting `git_networks`. That of
+            whoever is not on the gateway's host always is.
     """
 
     url: str
     ref: str = ""
     depth: int | None = 1
+    guarded: bool = False
     kind: Literal["git"] = "git"
 
 

@@ -121,11 +121,16 @@ def is_commit(text: str) -> bool:
 
 
 class Repository:
-    """A bare repository of ours in `path`."""
+    """A bare repository of ours in `path`.
 
-    def __init__(self, path: Path, limits: GitLimits) -> None:
+    Args:
+        options: of git itself, for all that is done in it.
+    """
+
+    def __init__(self, path: Path, limits: GitLimits, options: Sequence[str] = ()) -> None:
         self.path = path
         self.limits = limits
+        self._options = options
 
     async def create(self, object_format: str = "sha1") -> None:
         """Make it, without hooks or anything else from a template."""
@@ -144,7 +149,7 @@ class Repository:
     async def try_run(self, *words: str, index: str = "") -> Completed:
         """Run git in it, whatever the exit code."""
         variables = environment(GIT_DIR=".", **({"GIT_INDEX_FILE": index} if index else {}))
-        return await git(*words, cwd=self.path, limits=self.limits, env=variables)
+        return await git(*self._options, *words, cwd=self.path, limits=self.limits, env=variables)
 
     async def fetch(self, url: str, *refspecs: str, depth: int | None) -> Completed:
         """Fetch, and nothing else than what was asked for."""

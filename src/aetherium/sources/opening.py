@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -24,15 +25,20 @@ from aetherium.sources.remote import open_remote
 from aetherium.sources.tarstream import limited
 
 
-async def open_source(source: JobSource, scratch: Path, max_bytes: int) -> Delivery:
+async def open_source(
+    source: JobSource, scratch: Path, max_bytes: int, networks: Sequence[str] = ()
+) -> Delivery:
     """Get `source` ready to be sent. `scratch`, a directory of the caller's, must stay until it was sent.
+
+    Args:
+        networks: see open_remote.
 
     Raises SourceFailed, InvalidInput, LimitExceeded (here, or while it is read).
     """
     limits = GitLimits(max_bytes)
     match source:
         case GitSource():
-            found = await open_remote(source, scratch, limits)
+            found = await open_remote(source, scratch, limits, networks)
         case DirectorySource():
             found = await open_directory(source, scratch, limits)
         case BundleSource():

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from aetherium.domain.errors import SourceFailed
@@ -10,27 +12,35 @@ from aetherium.domain.jobs import GitSource
 from aetherium.process import Completed
 from aetherium.sources.delivery import Delivery, repository_archive
 from aetherium.sources.git import GitLimits, Repository, check_url, is_commit, message
+from aetherium.sources.guarding import Route, guarded
 
 _SHORTEST_PREFIX = 4
 
 
-async def open_remote(source: GitSource, scratch: Path, limits: GitLimits) -> Delivery:
+async def open_remote(
+    source: GitSource, scratch: Path, limits: GitLimits, networks: Sequence[str] = ()
+) -> Delivery:
     """Fetch what `source` names into `scratch`.
 
-    Raises InvalidInput (the address), SourceFailed (unreachable, no such ref), LimitExceeded.
+    Args:
+        networks: from which one that is guarded is fetched too.
+
+    Raises InvalidInput (the address), SourceFailed (unreachable, refused, no such ref), LimitExceeded.
     """
     check_url(source.url)
-    repository = Repository(scratch / "repository", limits)
-    heads = await _advertised(repository, source)
+    route = await guarded(source.url, networks) if source.guarded else Route(source.url)
+    there = replace(source, url=route.url)
+    looker = Repository(scratch / "look", limits, route.options)
+    heads = await _advertised(looker, there)
+    repository = Repository(scratch / "repository", limits, route.options)
     await repository.create("sha256" if any(len(commit) == 64 for commit in heads.values()) else "sha1")
-    commit, branch = await _fetch(repository, source, heads)
+    commit, branch = await _fetch(repository, there, heads)
     pieces = repository_archive(repository, commit, origin=source.url, branch=branch)
     return Delivery(commit, True, pieces)
 
 
-async def _advertised(repository: Repository, source: GitSource) -> dict[str, str]:
+async def _advertised(looker: Repository, source: GitSource) -> dict[str, str]:
     """What the remote says of the ref: names to commits, and HEAD's branch under ``HEAD@``."""
-    looker = Repository(repository.path.parent / "look", repository.limits)
     await looker.create()
     patterns = ["HEAD"]
     if source.ref:

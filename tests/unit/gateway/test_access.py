@@ -356,6 +356,11 @@ async def test_labels_of_the_platform_and_files_of_its_host_are_not_for_callers(
         ):
             with pytest.raises(InvalidInput, match="gateway's host"):
                 await platform.jobs.submit(JobSpec(steps, source=source))
+        asked = JobSpec(steps, source=GitSource("https://example.org/a", guarded=False))
+        made = await platform.jobs.submit(asked)
+        assert made.spec.source == GitSource("https://example.org/a", guarded=True)
+        local = Platform(services, LOCAL, Known())
+        assert (await local.jobs.submit(asked)).spec.source == asked.source
 
 
 def test_methods_keep_their_kind() -> None:

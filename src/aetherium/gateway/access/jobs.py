@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Unpack
 
 from aetherium.domain.errors import InvalidInput
@@ -43,7 +44,7 @@ class Jobs:
         idempotency_key: str = "",
     ) -> Job:
         if not self._access.local:
-            _refuse_files_of_this_host(spec.source)
+            spec = replace(spec, source=_guarded(spec.source))
         if set(spec.secret_names) - (secrets or {}).keys():
             self._access.caller.require("secrets:use")
         refuse_reserved(spec.labels)
@@ -104,11 +105,12 @@ class Jobs:
         await self._inner.delete(await self._access.job(ref))
 
 
-def _refuse_files_of_this_host(source: JobSource | None) -> None:
+def _guarded(source: JobSource | None) -> JobSource | None:
+    """What somebody may begin with who is not on this host: nothing of its files and its network."""
     if source is None or isinstance(source, UploadSource):
-        return
+        return source
     if isinstance(source, GitSource) and source.url.startswith(_REMOTE):
-        return
+        return replace(source, guarded=True)
     named = source.url if isinstance(source, GitSource) else source.kind
     raise InvalidInput(
         f"The source {named!r} lies on the gateway's host, or needs its keys.",

@@ -1022,21 +1022,27 @@ class GitSource(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     REF_FIELD_NUMBER: _builtins.int
     DEPTH_FIELD_NUMBER: _builtins.int
+    GUARDED_FIELD_NUMBER: _builtins.int
     url: _builtins.str
     ref: _builtins.str
     """Branch, tag or commit; empty: HEAD."""
     depth: _builtins.int
     """Commits of history; 0: all, not set: 1."""
+    guarded: _builtins.bool
+    """Only from an address of the internet, or of the worker's setting `git_networks`. That of whoever is not on
+    the gateway's host always is.
+    """
     def __init__(
         self,
         *,
         url: _builtins.str = ...,
         ref: _builtins.str = ...,
         depth: _builtins.int | None = ...,
+        guarded: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth", "ref", b"ref", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_depth", b"_depth", "depth", b"depth", "guarded", b"guarded", "ref", b"ref", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__depth: _TypeAlias = _typing.Literal["depth"]  # noqa: Y015
     _WhichOneofArgType__depth: _TypeAlias = _typing.Literal["_depth", b"_depth"]  # noqa: Y015

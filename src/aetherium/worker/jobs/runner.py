@@ -159,7 +159,10 @@ class _Carrying:
             if isinstance(source, PackedSource):
                 delivery = open_packed(source, self._packed(), self._job.id)
             else:
-                delivery = await open_source(source, self._scratch, self._host.settings.source_mib << 20)
+                settings = self._host.settings
+                delivery = await open_source(
+                    source, self._scratch, settings.source_mib << 20, settings.git_networks
+                )
         self._warn(*delivery.warnings)
         return delivery
 
