@@ -17,8 +17,6 @@ from tests.fixtures.proxy import TcpProxy
 
 # It is over when the call returns.
 Blow = Callable[[Cluster, random.Random], Awaitable[None]]
-# Longer than the lease of a worker: it is lost, and others go on with its tasks.
-_LONG_S = 4.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,13 +48,23 @@ async def worker(cluster: Cluster, chance: random.Random) -> None:
     await _replace(chance.choice(cluster.workers))
 
 
-async def guest(cluster: Cluster, chance: random.Random) -> None:
-    """A VM's process is killed."""
-    places = [each.data_dir / "fake" for each in cluster.workers]
-    agents = await asyncio.to_thread(working_in, *places)
-    if agents:
+async def agent(cluster: Cluster, chance: random.Random) -> None:
+    """The agent of a VM is killed, which over the fake driver is all of it."""
+    await _end_one(cluster, "fake", "aetherium.guest", chance)
+
+
+async def qemu(cluster: Cluster, chance: random.Random) -> None:
+    """A VM's QEMU process is killed, be the VM a job's, somebody's, or just being made."""
+    await _end_one(cluster, "vms", "qemu", chance)
+
+
+async def _end_one(cluster: Cluster, place: str, program: str, chance: random.Random) -> None:
+    places = [each.data_dir / place for each in cluster.workers]
+    found = await asyncio.to_thread(working_in, *places)
+    running = sorted(pid for pid, line in found.items() if program in line)
+    if running:
         with suppress(ProcessLookupError):
-            os.kill(chance.choice(sorted(agents)), signal.SIGKILL)
+            os.kill(chance.choice(running), signal.SIGKILL)
 
 
 async def postgres(cluster: Cluster, chance: random.Random) -> None:
@@ -94,11 +102,6 @@ def link(
     return Fault(blow, blows=2, span_s=2 * lasts_s + 1, followers=followers)
 
 
-def calls(disturb: Callable[[TcpProxy], object], lasts_s: float) -> Fault:
-    """The link between gateways and a worker is disturbed for a while."""
-    return link("calls", disturb, lasts_s, followers=8)
-
-
 def _cut(proxy: TcpProxy) -> None:
     proxy.refuse()
     proxy.cut()
@@ -109,22 +112,30 @@ async def _replace(member: Member) -> None:
     await member.start()
 
 
+# Two of them last longer than the lease of a worker: it is lost, and others go on with its tasks.
+_WAYS: tuple[tuple[str, Callable[[TcpProxy], object], float], ...] = (
+    ("cut", _cut, 4.5),
+    ("delayed", lambda proxy: proxy.delay(0.2), 2.0),
+    ("half-open", TcpProxy.swallow, 4.5),
+)
 FAULTS: dict[str, Fault] = {
     "gateway killed": Fault(gateway),
     "leading orchestrator killed": Fault(leader),
     "worker killed": Fault(worker),
-    "VM process killed": Fault(guest),
+    "guest agent killed": Fault(agent),
     "PostgreSQL killed": Fault(postgres),
     "Redis restarted": Fault(redis),
     "Redis back with nothing": Fault(redis_wiped),
-    "worker to PostgreSQL cut": link("database", _cut, _LONG_S),
-    "worker to PostgreSQL delayed": link("database", lambda proxy: proxy.delay(0.2), 2.0),
-    "worker to PostgreSQL half-open": link("database", TcpProxy.swallow, _LONG_S),
-    "worker to Redis cut": link("redis", _cut, 2.0),
-    "worker to Redis delayed": link("redis", lambda proxy: proxy.delay(0.2), 2.0),
-    "worker to Redis half-open": link("redis", TcpProxy.swallow, _LONG_S),
-    "orchestrator to PostgreSQL half-open": link("database", TcpProxy.swallow, _LONG_S, "orchestrators"),
-    "gateways to worker cut": calls(_cut, 2.0),
-    "gateways to worker delayed": calls(lambda proxy: proxy.delay(0.2), 2.0),
-    "gateways to worker half-open": calls(TcpProxy.swallow, _LONG_S),
+    **{
+        f"{who} to {what} {how}": link(name, disturb, lasts_s, of=f"{who}s")
+        for who in ("worker", "orchestrator", "gateway")
+        for what, name in (("PostgreSQL", "database"), ("Redis", "redis"))
+        for how, disturb, lasts_s in _WAYS
+    },
+    **{
+        f"gateways to worker {how}": link("calls", disturb, lasts_s, followers=8)
+        for how, disturb, lasts_s in _WAYS
+    },
 }
+# For a cluster whose workers have real VMs.
+QEMU_KILLED = Fault(qemu, blows=12, span_s=15.0)

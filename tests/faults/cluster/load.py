@@ -6,6 +6,7 @@ import asyncio
 import random
 from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
 from typing import TypeVar
 
@@ -16,6 +17,7 @@ from aetherium.domain.guest import OutputStream
 from aetherium.domain.ids import new_id
 from aetherium.domain.jobs import JobSpec, JobStep
 from aetherium.domain.tasks import ENDED, Demand, Retry, Task, TaskSpec, TaskState
+from aetherium.domain.vms import Resources
 
 T = TypeVar("T")
 
@@ -23,7 +25,7 @@ T = TypeVar("T")
 PATIENT = Retry(max_attempts=50, base_s=0.05, cap_s=0.3)
 _HOPELESS = Retry(max_attempts=2, base_s=0.05, cap_s=0.1)
 _RETRY_S = 0.1
-_SMALL = {"vcpus": 1, "memory_mib": 128, "disk_mib": 16}
+SMALL = Resources(vcpus=1, memory_mib=128, disk_mib=16)
 # Between two lines of a command that is followed; each costs a process.
 _PRINT_S = 0.05
 _PRINTING = "i=0; while [ $i -lt {lines} ]; do printf '%06d\\n' $i; i=$((i+1)); sleep {pause_s}; done"
@@ -40,6 +42,7 @@ class Load:
 
     Args:
         followers: clients that run a command in a VM each, and follow its output.
+        size: of the VMs.
 
     Attributes:
         told: idempotency key → id, of all tasks that a gateway has said it accepted.
@@ -49,7 +52,12 @@ class Load:
     """
 
     def __init__(
-        self, sockets: Sequence[Path], scratch: Path, chance: random.Random, followers: int = 0
+        self,
+        sockets: Sequence[Path],
+        scratch: Path,
+        chance: random.Random,
+        followers: int = 0,
+        size: Resources = SMALL,
     ) -> None:
         self.told: dict[str, str] = {}
         self.expected: dict[str, Collection[TaskState]] = {}
@@ -59,6 +67,7 @@ class Load:
         self._scratch = scratch
         self._chance = chance
         self._followers = followers
+        self._size = size
 
     async def run(self, span_s: float) -> None:
         """Submit everything, spread over so many seconds; VMs are followed to their ends."""
@@ -148,7 +157,8 @@ class Load:
 
     async def _job(self) -> None:
         step = JobStep("say", run=f"sleep {self._chance.uniform(0, 0.5):.2f}; echo done")
-        spec = JobSpec((step,), workdir=str(self._scratch / new_id("job")), patch=False, attempts=50)
+        workdir = str(self._scratch / new_id("job"))
+        spec = JobSpec((step,), workdir=workdir, resources=self._size, patch=False, attempts=50)
         key = new_id("job")
         job = await self._call(lambda client: client.jobs.submit(spec, idempotency_key=key))
         assert job.task_id is not None
@@ -198,7 +208,7 @@ class Load:
 
     async def _made(self) -> tuple[str, Demand]:
         """A VM, and what asks for its worker."""
-        spec = TaskSpec("vm.create", {"spec": {"resources": _SMALL}}, retry=PATIENT)
+        spec = TaskSpec("vm.create", {"spec": {"resources": asdict(self._size)}}, retry=PATIENT)
         made = await self._ended(await self._submit(spec, GOOD))
         assert made.result is not None, made
         return str(made.result["vm_id"]), Demand(worker_id=made.worker_id)

@@ -21,7 +21,7 @@ class Finding:
     """What one fault has cost.
 
     Args:
-        lost: attempts that failed with ``worker_lost``.
+        lost: attempts that it has ended.
         recovered_s: from the end of the last blow until the last task had ended.
     """
 
