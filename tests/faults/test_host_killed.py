@@ -60,9 +60,12 @@ def entries(data_dir: Path, *names: str) -> list[str]:
 
 
 async def check(platform: Platform, data_dir: Path) -> None:
-    """What outlives a process is there and works; everything else is gone."""
+    """What outlives a process is there and works; everything else is gone. Of the VMs that it made and
+    deleted in turn it may just have been given one, and that one is its own to delete."""
     vms = await platform.vms.list()
-    assert {vm.spec.name for vm in vms} == {*(f"kept-{number}" for number in range(KEPT)), "fork"}
+    names = [vm.spec.name for vm in vms if vm.spec.name is not None]
+    assert sorted(names) == sorted([*(f"kept-{number}" for number in range(KEPT)), "fork"])
+    assert len(vms) - len(names) <= 1
     assert {vm.state for vm in vms} == {VMState.RUNNING}
     assert [vm.id for vm in vms] == [vm.id for vm in await platform.host.store.vms.list()]
     (driver,) = platform.host.drivers.all()
