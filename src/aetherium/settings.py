@@ -140,6 +140,7 @@ class Settings(BaseSettings):
     max_body_mib: int = Field(default=8, ge=1)
     body_timeout_s: float = Field(default=30.0, gt=0)
     request_timeout_s: float = Field(default=300.0, gt=0)
+    request_lease_s: float = Field(default=15.0, ge=1)
     rate_limit_key: str = "6000/minute"
     rate_limit_address: str = "600/minute"
     oidc_issuer: str | None = None

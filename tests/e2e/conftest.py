@@ -59,17 +59,17 @@ class CLI:
         return json.loads(done.stdout)
 
     @asynccontextmanager
-    async def start(self, *words: str) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def start(self, *words: str, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """A command that goes on during the block."""
         async with process.spawned(
-            self.argv(*words), env=self.env(), stdin=sp.PIPE, stdout=sp.PIPE, stderr=sp.PIPE
+            self.argv(*words), env=self.env(**env), stdin=sp.PIPE, stdout=sp.PIPE, stderr=sp.PIPE
         ) as child:
             yield child
 
     @asynccontextmanager
-    async def daemon(self) -> AsyncIterator[asyncio.subprocess.Process]:
+    async def daemon(self, **env: str) -> AsyncIterator[asyncio.subprocess.Process]:
         """`aetherium up`, which listens."""
-        async with self.start("up") as child:
+        async with self.start("up", **env) as child:
             assert child.stdout is not None
             async with asyncio.timeout(DEADLINE_S):
                 line = await child.stdout.readline()

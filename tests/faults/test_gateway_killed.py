@@ -48,7 +48,7 @@ async def _victim(cli: CLI) -> AsyncIterator[Victim]:
         daemon: list[asyncio.subprocess.Process] = []
 
         async def start() -> None:
-            daemon.append(await stack.enter_async_context(cli.daemon()))
+            daemon.append(await stack.enter_async_context(cli.daemon(AETHERIUM_REQUEST_LEASE_S="5")))
 
         async def again() -> None:
             daemon[-1].send_signal(signal.SIGKILL)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import Depends, Request
@@ -17,13 +18,13 @@ from aetherium.interfaces.idempotency import RequestKey
 
 
 async def _once(request: Request, services: ServicesDep, platform: PlatformDep, key: Key = "") -> Once:
-    repository = services.store.idempotency
+    once = Once(services.store.idempotency, services.settings.request_lease_s)
     if not key:
-        return Once(repository)
+        return once
     caller = platform.caller
     name = RequestKey(caller.project_id or DEFAULT_PROJECT, key, request.scope["route"].unique_id)
     asked = (caller.subject, request.url.path, request.url.query, _canonical(await request.body()))
-    return Once(repository, name, hashlib.sha256(json.dumps(asked).encode()).hexdigest())
+    return replace(once, request=name, fingerprint=hashlib.sha256(json.dumps(asked).encode()).hexdigest())
 
 
 def _canonical(body: bytes) -> Any:

@@ -29,9 +29,8 @@ from aetherium.interfaces.idempotency import Earlier, IdempotencyRepository, Req
 log = logging.getLogger(__name__)
 
 KEEP_S = 24 * 3600.0
-LEASE_S = 15.0
-# Twice may fail before the lease is over.
-_RENEW_S = LEASE_S / 3
+# Renewals in the time of a lease: two may fail before it is over.
+_RENEWALS = 3
 # An answer above that is no fact but a file, and no row for a database.
 MOST_BYTES = 1 << 20
 REPLAYED = "idempotency-replayed"
@@ -45,6 +44,7 @@ class Once:
     """A request that is carried out once, if it has a key.
 
     Args:
+        lease_s: without a renewal for so long, its gateway is taken for killed.
         request: its name; None: it has no key.
         fingerprint: of all that it asks for, and of who does.
 
@@ -53,6 +53,7 @@ class Once:
     """
 
     repository: IdempotencyRepository
+    lease_s: float
     request: RequestKey | None = None
     fingerprint: str = ""
     mark: str = field(default="", init=False)
@@ -77,7 +78,7 @@ class Once:
         if self.request is None:
             return wire.encode(await work()), False
         found = await self.repository.begin(
-            self.request, self.fingerprint, new_id(EXECUTION), lease_s=LEASE_S
+            self.request, self.fingerprint, new_id(EXECUTION), lease_s=self.lease_s
         )
         if isinstance(found, Earlier):
             return self._repeat(found), True
@@ -109,9 +110,9 @@ class Once:
 
     async def _renew(self, begun: datetime) -> None:
         while self.request is not None:
-            await asyncio.sleep(_RENEW_S)
+            await asyncio.sleep(self.lease_s / _RENEWALS)
             try:
-                await self.repository.renew(self.request, begun, lease_s=LEASE_S)
+                await self.repository.renew(self.request, begun, lease_s=self.lease_s)
             except AetheriumError as error:
                 log.warning("A request that is being carried out cannot be renewed: %s", error)
 

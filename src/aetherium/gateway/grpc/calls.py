@@ -41,7 +41,8 @@ class Service:
     def _once(self, platform: Platform, context: Context, request: Message) -> Once:
         """A call, which may have a key. Raises InvalidInput."""
         key = metadata_of(context).get("idempotency-key", "")
-        return once_of(self._services.store.idempotency, key, platform.caller, request)
+        once = Once(self._services.store.idempotency, self._services.settings.request_lease_s)
+        return once_of(once, key, platform.caller, request)
 
 
 def metadata_of(context: Context) -> dict[str, str]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 from typing import TypeVar
 
 from google.protobuf.message import Message
@@ -17,7 +18,7 @@ from aetherium.domain.errors import InvalidInput
 from aetherium.domain.identity import Caller
 from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.gateway.once import Once
-from aetherium.interfaces.idempotency import IdempotencyRepository, RequestKey
+from aetherium.interfaces.idempotency import RequestKey
 from aetherium.protocol.generated.executions_pb2 import ExecutionSpec
 
 M = TypeVar("M", bound=Message)
@@ -25,14 +26,15 @@ M = TypeVar("M", bound=Message)
 _LONGEST = 255
 
 
-def once_of(repository: IdempotencyRepository, key: str, caller: Caller, request: Message) -> Once:
+def once_of(unnamed: Once, key: str, caller: Caller, request: Message) -> Once:
     """A call. Raises InvalidInput for a key that is none.
 
     Args:
+        unnamed: one without a key.
         key: empty: it is carried out each time.
     """
     if not key:
-        return Once(repository)
+        return unnamed
     if len(key) > _LONGEST:
         raise InvalidInput(
             f"The idempotency key has {len(key)} characters.",
@@ -41,7 +43,7 @@ def once_of(repository: IdempotencyRepository, key: str, caller: Caller, request
         )
     # Each call has a request of its own kind.
     name = RequestKey(caller.project_id or DEFAULT_PROJECT, key, request.DESCRIPTOR.full_name)
-    return Once(repository, name, _fingerprint(caller, request))
+    return replace(unnamed, request=name, fingerprint=_fingerprint(caller, request))
 
 
 async def answered(once: Once, kind: type[M], work: Callable[[], Awaitable[M]]) -> M:
