@@ -1672,8 +1672,8 @@ export interface paths {
             cookie?: never;
         };
         /**
-         * The members of a project, by subject
-         * @description The members of a project, by subject.
+         * The members of a project, by subject, which is their name
+         * @description The members of a project, by subject, which is their name.
          */
         get: operations["members_list"];
         put?: never;
@@ -6983,7 +6983,22 @@ export interface operations {
     };
     api_keys_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only those whose name begins so. */
+                name?: string;
+                /** @description Only those that were revoked, or were not. */
+                revoked?: boolean | null;
+                /** @description Items per page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description The order; a minus turns it round. */
+                sort?: components["schemas"]["Sort"] | null;
+                /** @description Only those made then or later. */
+                created_after?: string | null;
+                /** @description Only those made before. */
+                created_before?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;
@@ -7148,6 +7163,20 @@ export interface operations {
             query?: {
                 /** @description Id or name; empty: the caller's. */
                 project?: string;
+                /** @description Only those whose name begins so. */
+                name?: string;
+                /** @description Only those with this role. */
+                role?: components["schemas"]["Role"] | null;
+                /** @description Items per page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description The order; a minus turns it round. */
+                sort?: components["schemas"]["Sort"] | null;
+                /** @description Only those made then or later. */
+                created_after?: string | null;
+                /** @description Only those made before. */
+                created_before?: string | null;
             };
             header?: never;
             path?: never;
@@ -7433,7 +7462,22 @@ export interface operations {
     };
     secrets_list: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description Only those whose name begins so. */
+                name?: string;
+                /** @description Only those of this scope. */
+                scope?: components["schemas"]["SecretScope"] | null;
+                /** @description Items per page. */
+                limit?: number;
+                /** @description `next_cursor` of the page before. */
+                cursor?: string;
+                /** @description The order; a minus turns it round. */
+                sort?: components["schemas"]["Sort"] | null;
+                /** @description Only those made then or later. */
+                created_after?: string | null;
+                /** @description Only those made before. */
+                created_before?: string | null;
+            };
             header?: never;
             path?: never;
             cookie?: never;

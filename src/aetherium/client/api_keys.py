@@ -6,6 +6,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from aetherium.client import values
+from aetherium.client.paging import collect
 from aetherium.client.transport import Transport, quoted
 from aetherium.domain.identity import APIKey, Role
 
@@ -48,7 +49,7 @@ class APIKeys:
 
     async def list(self) -> Sequence[APIKey]:
         """Newest first."""
-        return values.load_all(APIKey, (await self._http.call("GET", "/v1/api-keys"))["items"])
+        return await collect(self._http, "/v1/api-keys", APIKey)
 
     async def get(self, ref: str) -> APIKey:
         """One key."""

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from aetherium.client import values
+from aetherium.client.paging import collect
 from aetherium.client.transport import Transport, quoted
 from aetherium.domain.identity import Member, Role
 
@@ -41,8 +42,7 @@ class Members:
 
     async def list(self, *, project: str = "") -> Sequence[Member]:
         """By subject."""
-        found = await self._http.call("GET", "/v1/members", params={"project": project})
-        return values.load_all(Member, found["items"])
+        return await collect(self._http, "/v1/members", Member, {"project": project})
 
     async def set_role(self, subject: str, role: Role, *, project: str = "") -> Member:
         """Change what a member may do."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from aetherium.client import values
+from aetherium.client.paging import collect
 from aetherium.client.transport import Params, Transport, quoted
 from aetherium.domain.secrets import KeyRotation, Secret, SecretScope
 
@@ -28,7 +29,7 @@ class Secrets:
 
     async def list(self) -> Sequence[Secret]:
         """All of the project, by name."""
-        return values.load_all(Secret, (await self._http.call("GET", "/v1/secrets"))["items"])
+        return await collect(self._http, "/v1/secrets", Secret)
 
     async def get(self, name: str, *, scope: SecretScope = SecretScope.PROJECT, target: str = "") -> Secret:
         """What is known of one."""

@@ -17,9 +17,11 @@ from typing import Generic, Protocol, TypeVar
 
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.executions import Execution
+from aetherium.domain.identity import APIKey, Member
 from aetherium.domain.images import Image
 from aetherium.domain.projects import Project
 from aetherium.domain.schedules import Schedule
+from aetherium.domain.secrets import Secret
 from aetherium.domain.snapshots import Snapshot
 from aetherium.domain.vms import VM
 from aetherium.domain.workers import WorkerStatus
@@ -204,9 +206,19 @@ def image_facts(image: Image) -> Facts:
     return Facts(image.digest, image.created_at, min(image.tags, default=""))
 
 
-def named_facts(one: Project | Schedule) -> Facts:
+def member_facts(member: Member) -> Facts:
+    """Its name is the subject, which a project has once."""
+    return Facts(member.subject, member.created_at, member.subject)
+
+
+def named_facts(one: APIKey | Project | Schedule) -> Facts:
     """Of what has a name and no labels."""
     return Facts(one.id, one.created_at, one.name)
+
+
+def secret_facts(secret: Secret) -> Facts:
+    """Those of one name are in the order of what they are for."""
+    return Facts(f"{secret.scope} {secret.target} {secret.name}", secret.created_at, secret.name)
 
 
 def snapshot_facts(snapshot: Snapshot) -> Facts:

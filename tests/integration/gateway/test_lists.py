@@ -86,6 +86,42 @@ async def test_what_has_names_is_listed_by_name(client: httpx2.AsyncClient) -> N
     assert len(await _names(client, "/v1/workers?state=active")) == len(await _names(client, "/v1/workers"))
 
 
+async def test_keys_members_and_secrets(gateway: Gateway, client: httpx2.AsyncClient) -> None:
+    keys = {}
+    for name in ("b", "a"):
+        answer = await client.post("/v1/api-keys", json={"name": name, "project": "default"})
+        keys[name] = answer.json()["key"]["id"]
+        await client.post("/v1/members", json={"subject": f"oidc:https://id.example#{name}", "role": "admin"})
+    assert await _names(client, "/v1/api-keys?limit=1") == [keys["a"], keys["b"]]
+    assert await _names(client, "/v1/api-keys?limit=1&sort=-name") == [keys["b"], keys["a"]]
+    await client.delete(f"/v1/api-keys/{keys['b']}")
+    assert await _names(client, "/v1/api-keys?revoked=false") == [keys["a"]]
+    assert await _names(client, "/v1/api-keys?revoked=true&name=b") == [keys["b"]]
+    assert await _subjects(client, "sort=name") == ["a", "b"]
+    assert await _subjects(client, "sort=-created_at") == ["a", "b"]
+    assert await _subjects(client, "role=viewer") == []
+    places = ("", "?scope=image&target=base", "?scope=job&target=check")
+    secrets = [
+        (await client.put(f"/v1/secrets/S{place}", json={"value": "x"})).json()["id"] for place in places
+    ]
+    first = (await client.put("/v1/secrets/A", json={"value": "x"})).json()["id"]
+    assert set(await _names(client, "/v1/secrets?limit=1&name=S")) == set(secrets)
+    assert (await _names(client, "/v1/secrets?limit=2"))[0] == first
+    assert await _names(client, "/v1/secrets?limit=3&sort=created_at") == [*secrets, first]
+    assert await _names(client, "/v1/secrets?scope=job") == [secrets[2]]
+
+
+async def _subjects(client: httpx2.AsyncClient, query: str) -> list[str]:
+    """Of all members, one a page."""
+    found, cursor = [], ""
+    while True:
+        page = (await client.get(f"/v1/members?limit=1&{query}&cursor={cursor}")).json()
+        found += [item["subject"].rpartition("#")[2] for item in page["items"]]
+        cursor = page["next_cursor"]
+        if cursor is None:
+            return found
+
+
 @pytest.mark.parametrize(
     "query",
     [

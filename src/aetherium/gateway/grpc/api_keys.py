@@ -5,7 +5,9 @@ from __future__ import annotations
 
 from aetherium.domain.identity import Role
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.values import enum_of, to_message, to_messages
+from aetherium.gateway.listing import named_facts
 from aetherium.protocol.generated import api_keys_pb2 as pb
 from aetherium.protocol.generated.api_keys_pb2_grpc import KeyServiceServicer
 from aetherium.services.identity.keys import GRACE_S
@@ -16,7 +18,10 @@ class KeyCalls(Service, KeyServiceServicer):
 
     async def List(self, request: pb.KeyServiceListRequest, context: Context) -> pb.KeyServiceListResponse:
         platform = await self._platform_of(context)
-        return pb.KeyServiceListResponse(keys=to_messages(pb.APIKey, await platform.keys.list()))
+        revoked = request.revoked if request.HasField("revoked") else None
+        found = [key for key in await platform.keys.list() if revoked in (None, key.revoked_at is not None)]
+        page = listing_of(request).page(found, named_facts, name=request.name)
+        return pb.KeyServiceListResponse(keys=to_messages(pb.APIKey, page.items), next_cursor=page.cursor)
 
     async def Get(self, request: pb.KeyServiceGetRequest, context: Context) -> pb.KeyServiceGetResponse:
         platform = await self._platform_of(context)

@@ -8,7 +8,9 @@ from google.protobuf.message import Message
 from aetherium.domain.errors import InvalidInput
 from aetherium.domain.identity import Member, Role
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.values import enum_of, to_message, to_messages
+from aetherium.gateway.listing import Sort, member_facts
 from aetherium.protocol.generated import members_pb2 as pb
 from aetherium.protocol.generated.members_pb2_grpc import MemberServiceServicer
 
@@ -20,8 +22,14 @@ class MemberCalls(Service, MemberServiceServicer):
         self, request: pb.MemberServiceListRequest, context: Context
     ) -> pb.MemberServiceListResponse:
         platform = await self._platform_of(context)
-        found = await platform.members.list(project=request.project)
-        return pb.MemberServiceListResponse(members=to_messages(pb.Member, found))
+        role = enum_of(request, "role")
+        found = [
+            one for one in await platform.members.list(project=request.project) if role in (None, one.role)
+        ]
+        page = listing_of(request).page(found, member_facts, name=request.name, default=Sort.NAME)
+        return pb.MemberServiceListResponse(
+            members=to_messages(pb.Member, page.items), next_cursor=page.cursor
+        )
 
     async def Add(self, request: pb.MemberServiceAddRequest, context: Context) -> pb.MemberServiceAddResponse:
         platform = await self._platform_of(context)

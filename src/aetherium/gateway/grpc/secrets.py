@@ -7,7 +7,9 @@ from google.protobuf.message import Message
 
 from aetherium.domain.secrets import SecretScope
 from aetherium.gateway.grpc.calls import Context, Service
+from aetherium.gateway.grpc.lists import listing_of
 from aetherium.gateway.grpc.values import enum_of, to_message, to_messages
+from aetherium.gateway.listing import Sort, secret_facts
 from aetherium.protocol.generated import secrets_pb2 as pb
 from aetherium.protocol.generated.secrets_pb2_grpc import SecretServiceServicer
 
@@ -26,7 +28,12 @@ class SecretCalls(Service, SecretServiceServicer):
         self, request: pb.SecretServiceListRequest, context: Context
     ) -> pb.SecretServiceListResponse:
         platform = await self._platform_of(context)
-        return pb.SecretServiceListResponse(secrets=to_messages(pb.Secret, await platform.secrets.list()))
+        scope = enum_of(request, "scope")
+        found = [secret for secret in await platform.secrets.list() if scope in (None, secret.scope)]
+        page = listing_of(request).page(found, secret_facts, name=request.name, default=Sort.NAME)
+        return pb.SecretServiceListResponse(
+            secrets=to_messages(pb.Secret, page.items), next_cursor=page.cursor
+        )
 
     async def Get(self, request: pb.SecretServiceGetRequest, context: Context) -> pb.SecretServiceGetResponse:
         platform = await self._platform_of(context)

@@ -6,12 +6,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Annotated
 
-from fastapi import Body
-from starlette.responses import JSONResponse, Response
+from fastapi import Body, Query
+from starlette.responses import Response
 
 from aetherium.domain.identity import APIKey, Role
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
+from aetherium.gateway.listing import named_facts
+from aetherium.gateway.lists import BySort, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
 from aetherium.gateway.rest.part import Part
@@ -46,9 +48,15 @@ RotateBody = Annotated[KeyRotate | None, refusing_unknown_keys(KeyRotate), Body(
 
 
 @router.get("", response_model=answers.Page[APIKey])
-async def index(platform: PlatformDep) -> Response:
+async def index(
+    platform: PlatformDep,
+    listing: BySort,
+    name: Name = "",
+    revoked: Annotated[bool | None, Query(description="Only those that were revoked, or were not.")] = None,
+) -> Response:
     """All keys, newest first; what is known of them, not the keys themselves."""
-    return JSONResponse({"items": wire.dump(list(await platform.keys.list())), "next_cursor": None})
+    found = [key for key in await platform.keys.list() if revoked in (None, key.revoked_at is not None)]
+    return listing.reply(listing.page(found, named_facts, name=name))
 
 
 @router.post("", status_code=201, response_model=IssuedKey)

@@ -6,11 +6,13 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Body, Path, Query
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from aetherium.domain.identity import Member, Role
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
+from aetherium.gateway.listing import Sort, member_facts
+from aetherium.gateway.lists import BySort, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers
 from aetherium.gateway.rest.part import Part
@@ -43,10 +45,16 @@ Project = Annotated[str, Query(description="Id or name; empty: the caller's.")]
 
 
 @router.get("", response_model=answers.Page[Member])
-async def index(platform: PlatformDep, project: Project = "") -> Response:
-    """The members of a project, by subject."""
-    found = await platform.members.list(project=project)
-    return JSONResponse({"items": wire.dump(list(found)), "next_cursor": None})
+async def index(
+    platform: PlatformDep,
+    listing: BySort,
+    project: Project = "",
+    name: Name = "",
+    role: Annotated[Role | None, Query(description="Only those with this role.")] = None,
+) -> Response:
+    """The members of a project, by subject, which is their name."""
+    found = [one for one in await platform.members.list(project=project) if role in (None, one.role)]
+    return listing.reply(listing.page(found, member_facts, name=name, default=Sort.NAME))
 
 
 @router.post("", status_code=201, response_model=Member, responses=errors("already_exists", "not_found"))

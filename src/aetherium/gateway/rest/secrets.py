@@ -5,11 +5,13 @@ from __future__ import annotations
 from typing import Annotated
 
 from fastapi import Query
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 from aetherium.domain.secrets import KeyRotation, Secret, SecretScope
 from aetherium.gateway import wire
 from aetherium.gateway.describing import errors
+from aetherium.gateway.listing import Sort, secret_facts
+from aetherium.gateway.lists import BySort, Name
 from aetherium.gateway.platform import PlatformDep
 from aetherium.gateway.rest import answers, bodies
 from aetherium.gateway.rest.part import Part
@@ -34,9 +36,15 @@ async def put(
 
 
 @router.get("", response_model=answers.Page[Secret])
-async def index(platform: PlatformDep) -> Response:
+async def index(
+    platform: PlatformDep,
+    listing: BySort,
+    name: Name = "",
+    scope: Annotated[SecretScope | None, Query(description="Only those of this scope.")] = None,
+) -> Response:
     """All secrets of the project, by name; what is known of them, not their values."""
-    return JSONResponse({"items": wire.dump(list(await platform.secrets.list())), "next_cursor": None})
+    found = [secret for secret in await platform.secrets.list() if scope in (None, secret.scope)]
+    return listing.reply(listing.page(found, secret_facts, name=name, default=Sort.NAME))
 
 
 @router.get("/{name}", response_model=Secret)

@@ -22,43 +22,44 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from aetherium.protocol.generated import members_pb2 as aetherium_dot_v1_dot_members__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x65therium/v1/api_keys.proto\x12\x0c\x61\x65therium.v1\x1a\x1a\x61\x65therium/v1/members.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x17\n\x15KeyServiceListRequest\"<\n\x16KeyServiceListResponse\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.aetherium.v1.APIKey\"#\n\x14KeyServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\":\n\x15KeyServiceGetResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.APIKey\"\xc2\x01\n\x17KeyServiceCreateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x14\n\x0cinstallation\x18\x03 \x01(\x08\x12 \n\x04role\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Role\x12$\n\x06scopes\x18\x05 \x01(\x0b\x32\x14.aetherium.v1.Scopes\x12\x19\n\x0c\x65xpires_in_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_expires_in_s\"C\n\x18KeyServiceCreateResponse\x12\'\n\x06issued\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.IssuedKey\"H\n\x17KeyServiceRotateRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"C\n\x18KeyServiceRotateResponse\x12\'\n\x06issued\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.IssuedKey\"&\n\x17KeyServiceRevokeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"=\n\x18KeyServiceRevokeResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.APIKey\"\xf3\x02\n\x06\x41PIKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x17\n\nproject_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12 \n\x04role\x18\x05 \x01(\x0e\x32\x12.aetherium.v1.Role\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12$\n\x06scopes\x18\x08 \x01(\x0b\x32\x14.aetherium.v1.Scopes\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07used_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_project_id\">\n\tIssuedKey\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.APIKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x18\n\x06Scopes\x12\x0e\n\x06scopes\x18\x01 \x03(\t2\xba\x03\n\nKeyService\x12Q\n\x04List\x12#.aetherium.v1.KeyServiceListRequest\x1a$.aetherium.v1.KeyServiceListResponse\x12N\n\x03Get\x12\".aetherium.v1.KeyServiceGetRequest\x1a#.aetherium.v1.KeyServiceGetResponse\x12W\n\x06\x43reate\x12%.aetherium.v1.KeyServiceCreateRequest\x1a&.aetherium.v1.KeyServiceCreateResponse\x12W\n\x06Rotate\x12%.aetherium.v1.KeyServiceRotateRequest\x1a&.aetherium.v1.KeyServiceRotateResponse\x12W\n\x06Revoke\x12%.aetherium.v1.KeyServiceRevokeRequest\x1a&.aetherium.v1.KeyServiceRevokeResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1b\x61\x65therium/v1/api_keys.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x1a\x61\x65therium/v1/members.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xef\x01\n\x15KeyServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x04sort\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x07revoked\x18\x07 \x01(\x08H\x00\x88\x01\x01\x42\n\n\x08_revoked\"Q\n\x16KeyServiceListResponse\x12\"\n\x04keys\x18\x01 \x03(\x0b\x32\x14.aetherium.v1.APIKey\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"#\n\x14KeyServiceGetRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\":\n\x15KeyServiceGetResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.APIKey\"\xc2\x01\n\x17KeyServiceCreateRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\x12\x14\n\x0cinstallation\x18\x03 \x01(\x08\x12 \n\x04role\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Role\x12$\n\x06scopes\x18\x05 \x01(\x0b\x32\x14.aetherium.v1.Scopes\x12\x19\n\x0c\x65xpires_in_s\x18\x06 \x01(\x01H\x00\x88\x01\x01\x42\x0f\n\r_expires_in_s\"C\n\x18KeyServiceCreateResponse\x12\'\n\x06issued\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.IssuedKey\"H\n\x17KeyServiceRotateRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\x12\x14\n\x07grace_s\x18\x02 \x01(\x01H\x00\x88\x01\x01\x42\n\n\x08_grace_s\"C\n\x18KeyServiceRotateResponse\x12\'\n\x06issued\x18\x01 \x01(\x0b\x32\x17.aetherium.v1.IssuedKey\"&\n\x17KeyServiceRevokeRequest\x12\x0b\n\x03ref\x18\x01 \x01(\t\"=\n\x18KeyServiceRevokeResponse\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.APIKey\"\xf3\x02\n\x06\x41PIKey\x12\n\n\x02id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x17\n\nproject_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12 \n\x04role\x18\x05 \x01(\x0e\x32\x12.aetherium.v1.Role\x12.\n\ncreated_at\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x07 \x01(\t\x12$\n\x06scopes\x18\x08 \x01(\x0b\x32\x14.aetherium.v1.Scopes\x12.\n\nexpires_at\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12+\n\x07used_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nrevoked_at\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.TimestampB\r\n\x0b_project_id\">\n\tIssuedKey\x12!\n\x03key\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.APIKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\"\x18\n\x06Scopes\x12\x0e\n\x06scopes\x18\x01 \x03(\t2\xba\x03\n\nKeyService\x12Q\n\x04List\x12#.aetherium.v1.KeyServiceListRequest\x1a$.aetherium.v1.KeyServiceListResponse\x12N\n\x03Get\x12\".aetherium.v1.KeyServiceGetRequest\x1a#.aetherium.v1.KeyServiceGetResponse\x12W\n\x06\x43reate\x12%.aetherium.v1.KeyServiceCreateRequest\x1a&.aetherium.v1.KeyServiceCreateResponse\x12W\n\x06Rotate\x12%.aetherium.v1.KeyServiceRotateRequest\x1a&.aetherium.v1.KeyServiceRotateResponse\x12W\n\x06Revoke\x12%.aetherium.v1.KeyServiceRevokeRequest\x1a&.aetherium.v1.KeyServiceRevokeResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.api_keys_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_KEYSERVICELISTREQUEST']._serialized_start=106
-  _globals['_KEYSERVICELISTREQUEST']._serialized_end=129
-  _globals['_KEYSERVICELISTRESPONSE']._serialized_start=131
-  _globals['_KEYSERVICELISTRESPONSE']._serialized_end=191
-  _globals['_KEYSERVICEGETREQUEST']._serialized_start=193
-  _globals['_KEYSERVICEGETREQUEST']._serialized_end=228
-  _globals['_KEYSERVICEGETRESPONSE']._serialized_start=230
-  _globals['_KEYSERVICEGETRESPONSE']._serialized_end=288
-  _globals['_KEYSERVICECREATEREQUEST']._serialized_start=291
-  _globals['_KEYSERVICECREATEREQUEST']._serialized_end=485
-  _globals['_KEYSERVICECREATERESPONSE']._serialized_start=487
-  _globals['_KEYSERVICECREATERESPONSE']._serialized_end=554
-  _globals['_KEYSERVICEROTATEREQUEST']._serialized_start=556
-  _globals['_KEYSERVICEROTATEREQUEST']._serialized_end=628
-  _globals['_KEYSERVICEROTATERESPONSE']._serialized_start=630
-  _globals['_KEYSERVICEROTATERESPONSE']._serialized_end=697
-  _globals['_KEYSERVICEREVOKEREQUEST']._serialized_start=699
-  _globals['_KEYSERVICEREVOKEREQUEST']._serialized_end=737
-  _globals['_KEYSERVICEREVOKERESPONSE']._serialized_start=739
-  _globals['_KEYSERVICEREVOKERESPONSE']._serialized_end=800
-  _globals['_APIKEY']._serialized_start=803
-  _globals['_APIKEY']._serialized_end=1174
-  _globals['_ISSUEDKEY']._serialized_start=1176
-  _globals['_ISSUEDKEY']._serialized_end=1238
-  _globals['_SCOPES']._serialized_start=1240
-  _globals['_SCOPES']._serialized_end=1264
-  _globals['_KEYSERVICE']._serialized_start=1267
-  _globals['_KEYSERVICE']._serialized_end=1709
+  _globals['_KEYSERVICELISTREQUEST']._serialized_start=133
+  _globals['_KEYSERVICELISTREQUEST']._serialized_end=372
+  _globals['_KEYSERVICELISTRESPONSE']._serialized_start=374
+  _globals['_KEYSERVICELISTRESPONSE']._serialized_end=455
+  _globals['_KEYSERVICEGETREQUEST']._serialized_start=457
+  _globals['_KEYSERVICEGETREQUEST']._serialized_end=492
+  _globals['_KEYSERVICEGETRESPONSE']._serialized_start=494
+  _globals['_KEYSERVICEGETRESPONSE']._serialized_end=552
+  _globals['_KEYSERVICECREATEREQUEST']._serialized_start=555
+  _globals['_KEYSERVICECREATEREQUEST']._serialized_end=749
+  _globals['_KEYSERVICECREATERESPONSE']._serialized_start=751
+  _globals['_KEYSERVICECREATERESPONSE']._serialized_end=818
+  _globals['_KEYSERVICEROTATEREQUEST']._serialized_start=820
+  _globals['_KEYSERVICEROTATEREQUEST']._serialized_end=892
+  _globals['_KEYSERVICEROTATERESPONSE']._serialized_start=894
+  _globals['_KEYSERVICEROTATERESPONSE']._serialized_end=961
+  _globals['_KEYSERVICEREVOKEREQUEST']._serialized_start=963
+  _globals['_KEYSERVICEREVOKEREQUEST']._serialized_end=1001
+  _globals['_KEYSERVICEREVOKERESPONSE']._serialized_start=1003
+  _globals['_KEYSERVICEREVOKERESPONSE']._serialized_end=1064
+  _globals['_APIKEY']._serialized_start=1067
+  _globals['_APIKEY']._serialized_end=1438
+  _globals['_ISSUEDKEY']._serialized_start=1440
+  _globals['_ISSUEDKEY']._serialized_end=1502
+  _globals['_SCOPES']._serialized_start=1504
+  _globals['_SCOPES']._serialized_end=1528
+  _globals['_KEYSERVICE']._serialized_start=1531
+  _globals['_KEYSERVICE']._serialized_end=1973
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 isort:skip_file
 API keys. A key is seen in the answer that makes it, and then no more."""
 
+from aetherium.protocol.generated import lists_pb2 as _lists_pb2
 from aetherium.protocol.generated import members_pb2 as _members_pb2
 from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
@@ -24,14 +25,41 @@ DESCRIPTOR: _descriptor.FileDescriptor
 class KeyServiceListRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    LIMIT_FIELD_NUMBER: _builtins.int
+    CURSOR_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SORT_FIELD_NUMBER: _builtins.int
+    CREATED_AFTER_FIELD_NUMBER: _builtins.int
+    CREATED_BEFORE_FIELD_NUMBER: _builtins.int
+    REVOKED_FIELD_NUMBER: _builtins.int
+    limit: _builtins.int
+    cursor: _builtins.str
+    name: _builtins.str
+    sort: _lists_pb2.Sort.ValueType
+    revoked: _builtins.bool
+    """Only those that were revoked, or were not."""
+    @_builtins.property
+    def created_after(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def created_before(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
         self,
+        *,
+        limit: _builtins.int = ...,
+        cursor: _builtins.str = ...,
+        name: _builtins.str = ...,
+        sort: _lists_pb2.Sort.ValueType = ...,
+        created_after: _timestamp_pb2.Timestamp | None = ...,
+        created_before: _timestamp_pb2.Timestamp | None = ...,
+        revoked: _builtins.bool | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_revoked", b"_revoked", "created_after", b"created_after", "created_before", b"created_before", "revoked", b"revoked"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_revoked", b"_revoked", "created_after", b"created_after", "created_before", b"created_before", "cursor", b"cursor", "limit", b"limit", "name", b"name", "revoked", b"revoked", "sort", b"sort"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__revoked: _TypeAlias = _typing.Literal["revoked"]  # noqa: Y015
+    _WhichOneofArgType__revoked: _TypeAlias = _typing.Literal["_revoked", b"_revoked"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__revoked) -> _WhichOneofReturnType__revoked | None: ...
 
 Global___KeyServiceListRequest: _TypeAlias = KeyServiceListRequest  # noqa: Y015
 
@@ -40,16 +68,19 @@ class KeyServiceListResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     KEYS_FIELD_NUMBER: _builtins.int
+    NEXT_CURSOR_FIELD_NUMBER: _builtins.int
+    next_cursor: _builtins.str
     @_builtins.property
     def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___APIKey]: ...
     def __init__(
         self,
         *,
         keys: _abc.Iterable[Global___APIKey] | None = ...,
+        next_cursor: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys", "next_cursor", b"next_cursor"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,40 +22,41 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x65therium/v1/members.proto\x12\x0c\x61\x65therium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"+\n\x18MemberServiceListRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\"B\n\x19MemberServiceListResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.aetherium.v1.Member\"]\n\x17MemberServiceAddRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.aetherium.v1.Role\x12\x0f\n\x07project\x18\x03 \x01(\t\"@\n\x18MemberServiceAddResponse\x12$\n\x06member\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Member\"a\n\x1bMemberServiceSetRoleRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.aetherium.v1.Role\x12\x0f\n\x07project\x18\x03 \x01(\t\"D\n\x1cMemberServiceSetRoleResponse\x12$\n\x06member\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Member\">\n\x1aMemberServiceRemoveRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\"\x1d\n\x1bMemberServiceRemoveResponse\"\x1c\n\x1aMemberServiceWhoAmIRequest\"\xc5\x01\n\x1bMemberServiceWhoAmIResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.aetherium.v1.Role\x12\x14\n\x0cinstallation\x18\x03 \x01(\x08\x12\x17\n\nproject_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07project\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0bpermissions\x18\x06 \x03(\tB\r\n\x0b_project_idB\n\n\x08_project\"\x93\x01\n\x06Member\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12 \n\x04role\x18\x03 \x01(\x0e\x32\x12.aetherium.v1.Role\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x05 \x01(\t*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x32\xde\x03\n\rMemberService\x12W\n\x04List\x12&.aetherium.v1.MemberServiceListRequest\x1a\'.aetherium.v1.MemberServiceListResponse\x12T\n\x03\x41\x64\x64\x12%.aetherium.v1.MemberServiceAddRequest\x1a&.aetherium.v1.MemberServiceAddResponse\x12`\n\x07SetRole\x12).aetherium.v1.MemberServiceSetRoleRequest\x1a*.aetherium.v1.MemberServiceSetRoleResponse\x12]\n\x06Remove\x12(.aetherium.v1.MemberServiceRemoveRequest\x1a).aetherium.v1.MemberServiceRemoveResponse\x12]\n\x06WhoAmI\x12(.aetherium.v1.MemberServiceWhoAmIRequest\x1a).aetherium.v1.MemberServiceWhoAmIResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x65therium/v1/members.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\x83\x02\n\x18MemberServiceListRequest\x12\x0f\n\x07project\x18\x01 \x01(\t\x12\r\n\x05limit\x18\x02 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\t\x12\x0c\n\x04name\x18\x04 \x01(\t\x12 \n\x04sort\x18\x05 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12 \n\x04role\x18\x08 \x01(\x0e\x32\x12.aetherium.v1.Role\"W\n\x19MemberServiceListResponse\x12%\n\x07members\x18\x01 \x03(\x0b\x32\x14.aetherium.v1.Member\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"]\n\x17MemberServiceAddRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.aetherium.v1.Role\x12\x0f\n\x07project\x18\x03 \x01(\t\"@\n\x18MemberServiceAddResponse\x12$\n\x06member\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Member\"a\n\x1bMemberServiceSetRoleRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.aetherium.v1.Role\x12\x0f\n\x07project\x18\x03 \x01(\t\"D\n\x1cMemberServiceSetRoleResponse\x12$\n\x06member\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Member\">\n\x1aMemberServiceRemoveRequest\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12\x0f\n\x07project\x18\x02 \x01(\t\"\x1d\n\x1bMemberServiceRemoveResponse\"\x1c\n\x1aMemberServiceWhoAmIRequest\"\xc5\x01\n\x1bMemberServiceWhoAmIResponse\x12\x0f\n\x07subject\x18\x01 \x01(\t\x12 \n\x04role\x18\x02 \x01(\x0e\x32\x12.aetherium.v1.Role\x12\x14\n\x0cinstallation\x18\x03 \x01(\x08\x12\x17\n\nproject_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x14\n\x07project\x18\x05 \x01(\tH\x01\x88\x01\x01\x12\x13\n\x0bpermissions\x18\x06 \x03(\tB\r\n\x0b_project_idB\n\n\x08_project\"\x93\x01\n\x06Member\x12\x12\n\nproject_id\x18\x01 \x01(\t\x12\x0f\n\x07subject\x18\x02 \x01(\t\x12 \n\x04role\x18\x03 \x01(\x0e\x32\x12.aetherium.v1.Role\x12.\n\ncreated_at\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\ncreated_by\x18\x05 \x01(\t*P\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x11\n\rROLE_OPERATOR\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x32\xde\x03\n\rMemberService\x12W\n\x04List\x12&.aetherium.v1.MemberServiceListRequest\x1a\'.aetherium.v1.MemberServiceListResponse\x12T\n\x03\x41\x64\x64\x12%.aetherium.v1.MemberServiceAddRequest\x1a&.aetherium.v1.MemberServiceAddResponse\x12`\n\x07SetRole\x12).aetherium.v1.MemberServiceSetRoleRequest\x1a*.aetherium.v1.MemberServiceSetRoleResponse\x12]\n\x06Remove\x12(.aetherium.v1.MemberServiceRemoveRequest\x1a).aetherium.v1.MemberServiceRemoveResponse\x12]\n\x06WhoAmI\x12(.aetherium.v1.MemberServiceWhoAmIRequest\x1a).aetherium.v1.MemberServiceWhoAmIResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.members_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=995
-  _globals['_ROLE']._serialized_end=1075
-  _globals['_MEMBERSERVICELISTREQUEST']._serialized_start=77
-  _globals['_MEMBERSERVICELISTREQUEST']._serialized_end=120
-  _globals['_MEMBERSERVICELISTRESPONSE']._serialized_start=122
-  _globals['_MEMBERSERVICELISTRESPONSE']._serialized_end=188
-  _globals['_MEMBERSERVICEADDREQUEST']._serialized_start=190
-  _globals['_MEMBERSERVICEADDREQUEST']._serialized_end=283
-  _globals['_MEMBERSERVICEADDRESPONSE']._serialized_start=285
-  _globals['_MEMBERSERVICEADDRESPONSE']._serialized_end=349
-  _globals['_MEMBERSERVICESETROLEREQUEST']._serialized_start=351
-  _globals['_MEMBERSERVICESETROLEREQUEST']._serialized_end=448
-  _globals['_MEMBERSERVICESETROLERESPONSE']._serialized_start=450
-  _globals['_MEMBERSERVICESETROLERESPONSE']._serialized_end=518
-  _globals['_MEMBERSERVICEREMOVEREQUEST']._serialized_start=520
-  _globals['_MEMBERSERVICEREMOVEREQUEST']._serialized_end=582
-  _globals['_MEMBERSERVICEREMOVERESPONSE']._serialized_start=584
-  _globals['_MEMBERSERVICEREMOVERESPONSE']._serialized_end=613
-  _globals['_MEMBERSERVICEWHOAMIREQUEST']._serialized_start=615
-  _globals['_MEMBERSERVICEWHOAMIREQUEST']._serialized_end=643
-  _globals['_MEMBERSERVICEWHOAMIRESPONSE']._serialized_start=646
-  _globals['_MEMBERSERVICEWHOAMIRESPONSE']._serialized_end=843
-  _globals['_MEMBER']._serialized_start=846
-  _globals['_MEMBER']._serialized_end=993
-  _globals['_MEMBERSERVICE']._serialized_start=1078
-  _globals['_MEMBERSERVICE']._serialized_end=1556
+  _globals['_ROLE']._serialized_start=1259
+  _globals['_ROLE']._serialized_end=1339
+  _globals['_MEMBERSERVICELISTREQUEST']._serialized_start=104
+  _globals['_MEMBERSERVICELISTREQUEST']._serialized_end=363
+  _globals['_MEMBERSERVICELISTRESPONSE']._serialized_start=365
+  _globals['_MEMBERSERVICELISTRESPONSE']._serialized_end=452
+  _globals['_MEMBERSERVICEADDREQUEST']._serialized_start=454
+  _globals['_MEMBERSERVICEADDREQUEST']._serialized_end=547
+  _globals['_MEMBERSERVICEADDRESPONSE']._serialized_start=549
+  _globals['_MEMBERSERVICEADDRESPONSE']._serialized_end=613
+  _globals['_MEMBERSERVICESETROLEREQUEST']._serialized_start=615
+  _globals['_MEMBERSERVICESETROLEREQUEST']._serialized_end=712
+  _globals['_MEMBERSERVICESETROLERESPONSE']._serialized_start=714
+  _globals['_MEMBERSERVICESETROLERESPONSE']._serialized_end=782
+  _globals['_MEMBERSERVICEREMOVEREQUEST']._serialized_start=784
+  _globals['_MEMBERSERVICEREMOVEREQUEST']._serialized_end=846
+  _globals['_MEMBERSERVICEREMOVERESPONSE']._serialized_start=848
+  _globals['_MEMBERSERVICEREMOVERESPONSE']._serialized_end=877
+  _globals['_MEMBERSERVICEWHOAMIREQUEST']._serialized_start=879
+  _globals['_MEMBERSERVICEWHOAMIREQUEST']._serialized_end=907
+  _globals['_MEMBERSERVICEWHOAMIRESPONSE']._serialized_start=910
+  _globals['_MEMBERSERVICEWHOAMIRESPONSE']._serialized_end=1107
+  _globals['_MEMBER']._serialized_start=1110
+  _globals['_MEMBER']._serialized_end=1257
+  _globals['_MEMBERSERVICE']._serialized_start=1342
+  _globals['_MEMBERSERVICE']._serialized_end=1820
 # @@protoc_insertion_point(module_scope)

@@ -22,42 +22,43 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from aetherium.protocol.generated import lists_pb2 as aetherium_dot_v1_dot_lists__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x65therium/v1/secrets.proto\x12\x0c\x61\x65therium.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"p\n\x17SecretServiceSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x04 \x01(\t\"@\n\x18SecretServiceSetResponse\x12$\n\x06secret\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Secret\"\x1a\n\x18SecretServiceListRequest\"B\n\x19SecretServiceListResponse\x12%\n\x07secrets\x18\x01 \x03(\x0b\x32\x14.aetherium.v1.Secret\"a\n\x17SecretServiceGetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05scope\x18\x02 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x03 \x01(\t\"@\n\x18SecretServiceGetResponse\x12$\n\x06secret\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Secret\"d\n\x1aSecretServiceDeleteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05scope\x18\x02 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x03 \x01(\t\"\x1d\n\x1bSecretServiceDeleteResponse\"/\n\x1dSecretServiceRotateKeyRequest\x12\x0e\n\x06master\x18\x01 \x01(\x08\"M\n\x1eSecretServiceRotateKeyResponse\x12+\n\x08rotation\x18\x01 \x01(\x0b\x32\x19.aetherium.v1.KeyRotation\"\xa2\x02\n\x06Secret\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\t \x01(\t\x12+\n\x07used_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x0bKeyRotation\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07wrapped\x18\x02 \x01(\x03\x12\x0f\n\x07retired\x18\x03 \x03(\t\x12\x0e\n\x06master\x18\x04 \x01(\t\x12\x12\n\nremastered\x18\x05 \x01(\x03*s\n\x0bSecretScope\x12\x1c\n\x18SECRET_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SECRET_SCOPE_JOB\x10\x01\x12\x16\n\x12SECRET_SCOPE_IMAGE\x10\x02\x12\x18\n\x14SECRET_SCOPE_PROJECT\x10\x03\x32\xdb\x03\n\rSecretService\x12T\n\x03Set\x12%.aetherium.v1.SecretServiceSetRequest\x1a&.aetherium.v1.SecretServiceSetResponse\x12W\n\x04List\x12&.aetherium.v1.SecretServiceListRequest\x1a\'.aetherium.v1.SecretServiceListResponse\x12T\n\x03Get\x12%.aetherium.v1.SecretServiceGetRequest\x1a&.aetherium.v1.SecretServiceGetResponse\x12]\n\x06\x44\x65lete\x12(.aetherium.v1.SecretServiceDeleteRequest\x1a).aetherium.v1.SecretServiceDeleteResponse\x12\x66\n\tRotateKey\x12+.aetherium.v1.SecretServiceRotateKeyRequest\x1a,.aetherium.v1.SecretServiceRotateKeyResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1a\x61\x65therium/v1/secrets.proto\x12\x0c\x61\x65therium.v1\x1a\x18\x61\x65therium/v1/lists.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"p\n\x17SecretServiceSetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x04 \x01(\t\"@\n\x18SecretServiceSetResponse\x12$\n\x06secret\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Secret\"\xfa\x01\n\x18SecretServiceListRequest\x12\r\n\x05limit\x18\x01 \x01(\x05\x12\x0e\n\x06\x63ursor\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12 \n\x04sort\x18\x04 \x01(\x0e\x32\x12.aetherium.v1.Sort\x12\x31\n\rcreated_after\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0e\x63reated_before\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12(\n\x05scope\x18\x07 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\"W\n\x19SecretServiceListResponse\x12%\n\x07secrets\x18\x01 \x03(\x0b\x32\x14.aetherium.v1.Secret\x12\x13\n\x0bnext_cursor\x18\x02 \x01(\t\"a\n\x17SecretServiceGetRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05scope\x18\x02 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x03 \x01(\t\"@\n\x18SecretServiceGetResponse\x12$\n\x06secret\x18\x01 \x01(\x0b\x32\x14.aetherium.v1.Secret\"d\n\x1aSecretServiceDeleteRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12(\n\x05scope\x18\x02 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x03 \x01(\t\"\x1d\n\x1bSecretServiceDeleteResponse\"/\n\x1dSecretServiceRotateKeyRequest\x12\x0e\n\x06master\x18\x01 \x01(\x08\"M\n\x1eSecretServiceRotateKeyResponse\x12+\n\x08rotation\x18\x01 \x01(\x0b\x32\x19.aetherium.v1.KeyRotation\"\xa2\x02\n\x06Secret\x12\n\n\x02id\x18\x01 \x01(\t\x12\x12\n\nproject_id\x18\x02 \x01(\t\x12(\n\x05scope\x18\x03 \x01(\x0e\x32\x19.aetherium.v1.SecretScope\x12\x0e\n\x06target\x18\x04 \x01(\t\x12\x0c\n\x04name\x18\x05 \x01(\t\x12\x0f\n\x07version\x18\x06 \x01(\x03\x12.\n\ncreated_at\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nupdated_at\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x12\n\nupdated_by\x18\t \x01(\t\x12+\n\x07used_at\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"c\n\x0bKeyRotation\x12\x0e\n\x06key_id\x18\x01 \x01(\t\x12\x0f\n\x07wrapped\x18\x02 \x01(\x03\x12\x0f\n\x07retired\x18\x03 \x03(\t\x12\x0e\n\x06master\x18\x04 \x01(\t\x12\x12\n\nremastered\x18\x05 \x01(\x03*s\n\x0bSecretScope\x12\x1c\n\x18SECRET_SCOPE_UNSPECIFIED\x10\x00\x12\x14\n\x10SECRET_SCOPE_JOB\x10\x01\x12\x16\n\x12SECRET_SCOPE_IMAGE\x10\x02\x12\x18\n\x14SECRET_SCOPE_PROJECT\x10\x03\x32\xdb\x03\n\rSecretService\x12T\n\x03Set\x12%.aetherium.v1.SecretServiceSetRequest\x1a&.aetherium.v1.SecretServiceSetResponse\x12W\n\x04List\x12&.aetherium.v1.SecretServiceListRequest\x1a\'.aetherium.v1.SecretServiceListResponse\x12T\n\x03Get\x12%.aetherium.v1.SecretServiceGetRequest\x1a&.aetherium.v1.SecretServiceGetResponse\x12]\n\x06\x44\x65lete\x12(.aetherium.v1.SecretServiceDeleteRequest\x1a).aetherium.v1.SecretServiceDeleteResponse\x12\x66\n\tRotateKey\x12+.aetherium.v1.SecretServiceRotateKeyRequest\x1a,.aetherium.v1.SecretServiceRotateKeyResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'aetherium.v1.secrets_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SECRETSCOPE']._serialized_start=1173
-  _globals['_SECRETSCOPE']._serialized_end=1288
-  _globals['_SECRETSERVICESETREQUEST']._serialized_start=77
-  _globals['_SECRETSERVICESETREQUEST']._serialized_end=189
-  _globals['_SECRETSERVICESETRESPONSE']._serialized_start=191
-  _globals['_SECRETSERVICESETRESPONSE']._serialized_end=255
-  _globals['_SECRETSERVICELISTREQUEST']._serialized_start=257
-  _globals['_SECRETSERVICELISTREQUEST']._serialized_end=283
-  _globals['_SECRETSERVICELISTRESPONSE']._serialized_start=285
-  _globals['_SECRETSERVICELISTRESPONSE']._serialized_end=351
-  _globals['_SECRETSERVICEGETREQUEST']._serialized_start=353
-  _globals['_SECRETSERVICEGETREQUEST']._serialized_end=450
-  _globals['_SECRETSERVICEGETRESPONSE']._serialized_start=452
-  _globals['_SECRETSERVICEGETRESPONSE']._serialized_end=516
-  _globals['_SECRETSERVICEDELETEREQUEST']._serialized_start=518
-  _globals['_SECRETSERVICEDELETEREQUEST']._serialized_end=618
-  _globals['_SECRETSERVICEDELETERESPONSE']._serialized_start=620
-  _globals['_SECRETSERVICEDELETERESPONSE']._serialized_end=649
-  _globals['_SECRETSERVICEROTATEKEYREQUEST']._serialized_start=651
-  _globals['_SECRETSERVICEROTATEKEYREQUEST']._serialized_end=698
-  _globals['_SECRETSERVICEROTATEKEYRESPONSE']._serialized_start=700
-  _globals['_SECRETSERVICEROTATEKEYRESPONSE']._serialized_end=777
-  _globals['_SECRET']._serialized_start=780
-  _globals['_SECRET']._serialized_end=1070
-  _globals['_KEYROTATION']._serialized_start=1072
-  _globals['_KEYROTATION']._serialized_end=1171
-  _globals['_SECRETSERVICE']._serialized_start=1291
-  _globals['_SECRETSERVICE']._serialized_end=1766
+  _globals['_SECRETSCOPE']._serialized_start=1445
+  _globals['_SECRETSCOPE']._serialized_end=1560
+  _globals['_SECRETSERVICESETREQUEST']._serialized_start=103
+  _globals['_SECRETSERVICESETREQUEST']._serialized_end=215
+  _globals['_SECRETSERVICESETRESPONSE']._serialized_start=217
+  _globals['_SECRETSERVICESETRESPONSE']._serialized_end=281
+  _globals['_SECRETSERVICELISTREQUEST']._serialized_start=284
+  _globals['_SECRETSERVICELISTREQUEST']._serialized_end=534
+  _globals['_SECRETSERVICELISTRESPONSE']._serialized_start=536
+  _globals['_SECRETSERVICELISTRESPONSE']._serialized_end=623
+  _globals['_SECRETSERVICEGETREQUEST']._serialized_start=625
+  _globals['_SECRETSERVICEGETREQUEST']._serialized_end=722
+  _globals['_SECRETSERVICEGETRESPONSE']._serialized_start=724
+  _globals['_SECRETSERVICEGETRESPONSE']._serialized_end=788
+  _globals['_SECRETSERVICEDELETEREQUEST']._serialized_start=790
+  _globals['_SECRETSERVICEDELETEREQUEST']._serialized_end=890
+  _globals['_SECRETSERVICEDELETERESPONSE']._serialized_start=892
+  _globals['_SECRETSERVICEDELETERESPONSE']._serialized_end=921
+  _globals['_SECRETSERVICEROTATEKEYREQUEST']._serialized_start=923
+  _globals['_SECRETSERVICEROTATEKEYREQUEST']._serialized_end=970
+  _globals['_SECRETSERVICEROTATEKEYRESPONSE']._serialized_start=972
+  _globals['_SECRETSERVICEROTATEKEYRESPONSE']._serialized_end=1049
+  _globals['_SECRET']._serialized_start=1052
+  _globals['_SECRET']._serialized_end=1342
+  _globals['_KEYROTATION']._serialized_start=1344
+  _globals['_KEYROTATION']._serialized_end=1443
+  _globals['_SECRETSERVICE']._serialized_start=1563
+  _globals['_SECRETSERVICE']._serialized_end=2038
 # @@protoc_insertion_point(module_scope)

@@ -10,30 +10,40 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc import StatusCode
 from grpc.aio import AioRpcError, Channel
 
+from aetherium.bootstrap import Platform
 from aetherium.domain.executions import ExecutionSpec
+from aetherium.domain.identity import Role
 from aetherium.domain.ids import JOB, WORKER, new_id
 from aetherium.domain.jobs import Job, JobSpec, JobState, JobStep
+from aetherium.domain.projects import DEFAULT_PROJECT
 from aetherium.domain.schedules import ScheduleSpec
+from aetherium.domain.secrets import SecretScope
 from aetherium.domain.tasks import TaskSpec
 from aetherium.domain.vms import VM, VMSpec
 from aetherium.domain.workers import WorkerInfo
 from aetherium.protocol.generated import (
+    api_keys_pb2,
     executions_pb2,
     images_pb2,
     jobs_pb2,
     lists_pb2,
+    members_pb2,
     projects_pb2,
     schedules_pb2,
+    secrets_pb2,
     snapshots_pb2,
     tasks_pb2,
     vms_pb2,
     workers_pb2,
 )
+from aetherium.protocol.generated.api_keys_pb2_grpc import KeyServiceStub
 from aetherium.protocol.generated.executions_pb2_grpc import ExecutionServiceStub
 from aetherium.protocol.generated.images_pb2_grpc import ImageServiceStub
 from aetherium.protocol.generated.jobs_pb2_grpc import JobServiceStub
+from aetherium.protocol.generated.members_pb2_grpc import MemberServiceStub
 from aetherium.protocol.generated.projects_pb2_grpc import ProjectServiceStub
 from aetherium.protocol.generated.schedules_pb2_grpc import ScheduleServiceStub
+from aetherium.protocol.generated.secrets_pb2_grpc import SecretServiceStub
 from aetherium.protocol.generated.snapshots_pb2_grpc import SnapshotServiceStub
 from aetherium.protocol.generated.tasks_pb2_grpc import TaskServiceStub
 from aetherium.protocol.generated.vms_pb2_grpc import VMServiceStub
@@ -51,14 +61,18 @@ _REQUESTS: dict[str, Any] = {
     "executions": executions_pb2.ExecutionServiceListRequest(vm="box"),
     "images": images_pb2.ImageServiceListRequest(),
     "jobs": jobs_pb2.JobServiceListRequest(),
+    "keys": api_keys_pb2.KeyServiceListRequest(),
+    "members": members_pb2.MemberServiceListRequest(),
     "projects": projects_pb2.ProjectServiceListRequest(),
     "schedules": schedules_pb2.ScheduleServiceListRequest(),
+    "secrets": secrets_pb2.SecretServiceListRequest(),
     "snapshots": snapshots_pb2.SnapshotServiceListRequest(),
     "tasks": tasks_pb2.TaskServiceListRequest(types=["system.noop"]),
     "vms": vms_pb2.VMServiceListRequest(),
     "workers": workers_pb2.WorkersServiceListRequest(),
 }
 _BY_TIME = ("executions", "jobs", "tasks")
+_SUBJECT = "oidc:https://id.example#"
 
 
 class Lists:
@@ -69,8 +83,11 @@ class Lists:
             ExecutionServiceStub,
             ImageServiceStub,
             JobServiceStub,
+            KeyServiceStub,
+            MemberServiceStub,
             ProjectServiceStub,
             ScheduleServiceStub,
+            SecretServiceStub,
             SnapshotServiceStub,
             TaskServiceStub,
             VMServiceStub,
@@ -104,6 +121,10 @@ def _name(item: Any) -> str:
             return str(item.worker.info.name)
         case images_pb2.Image():
             return min(item.tags)
+        case secrets_pb2.Secret():
+            return str(item.name.lower())
+        case members_pb2.Member():
+            return str(item.subject.removeprefix(_SUBJECT))
         case jobs_pb2.Job() | vms_pb2.VM():
             return str(item.spec.name)
         case executions_pb2.Execution():
@@ -137,6 +158,18 @@ async def _make(served: Served, name: str, each: str) -> None:
         case "workers":
             info = WorkerInfo(f"wrk_000000000000000{each}", each)
             await platform.store.workers.register(info, lease_s=60.0)
+        case _:
+            await _make_access(platform, name, each)
+
+
+async def _make_access(platform: Platform, name: str, each: str) -> None:
+    match name:
+        case "keys":
+            await platform.keys.create(each, project_id=DEFAULT_PROJECT, role=Role.VIEWER, by="test")
+        case "members":
+            await platform.members.add(DEFAULT_PROJECT, _SUBJECT + each, Role.ADMIN, by="test")
+        case "secrets":
+            await platform.secrets.set(each.upper(), "value")
 
 
 @pytest.mark.parametrize("name", _REQUESTS)
@@ -161,7 +194,8 @@ async def test_both_orders_in_pages(served: Served, channel: Channel, name: str)
         )
     else:
         assert await lists.all(name, sort=lists_pb2.SORT_NAME) == sorted([*before, "a", "b", "c"])
-        assert await lists.all(name, sort=lists_pb2.SORT_NAME_DOWN, name="c") == ["c"]
+        begin = {"members": f"{_SUBJECT}c", "secrets": "C"}.get(name, "c")
+        assert await lists.all(name, sort=lists_pb2.SORT_NAME_DOWN, name=begin) == ["c"]
 
 
 async def test_a_cursor_is_of_its_list_and_its_order(channel: Channel, vm: VM) -> None:
@@ -195,6 +229,17 @@ async def test_what_else_is_asked_for(served: Served, channel: Channel, vm: VM) 
     await platform.schedules.pause("off")
     assert await lists.all("schedules", paused=True) == ["off"]
     assert await lists.all("schedules", paused=False) == ["on"]
+    for each in ("old", "new"):
+        await _make(served, "keys", each)
+    await platform.keys.revoke("old")
+    assert await lists.all("keys", revoked=True) == ["old"]
+    assert await lists.all("keys", revoked=False) == ["new"]
+    await _make(served, "members", "ada")
+    await platform.members.add(DEFAULT_PROJECT, f"{_SUBJECT}bob", Role.VIEWER, by="test")
+    assert await lists.all("members", role=members_pb2.ROLE_VIEWER) == ["bob"]
+    await _make(served, "secrets", "A")
+    await platform.secrets.set("B", "value", scope=SecretScope.JOB, target="check")
+    assert await lists.all("secrets", scope=secrets_pb2.SECRET_SCOPE_JOB) == ["b"]
     lab = await platform.projects.create("lab")
     await platform.tasks.submit(TaskSpec("system.noop", labels={"n": "1"}), project=lab.id)
     await platform.tasks.submit(TaskSpec("system.noop", labels={"n": "2"}))
