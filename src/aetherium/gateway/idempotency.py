@@ -11,14 +11,14 @@ from typing import Annotated, Any
 from fastapi import Depends, Request
 
 from aetherium.domain.projects import DEFAULT_PROJECT
-from aetherium.gateway.once import Once
+from aetherium.gateway.once import Once, unnamed
 from aetherium.gateway.platform import PlatformDep, ServicesDep
 from aetherium.gateway.rest.bodies import Key
 from aetherium.interfaces.idempotency import RequestKey
 
 
 async def _once(request: Request, services: ServicesDep, platform: PlatformDep, key: Key = "") -> Once:
-    once = Once(services.store.idempotency, services.settings.request_lease_s)
+    once = unnamed(services)
     if not key:
         return once
     caller = platform.caller

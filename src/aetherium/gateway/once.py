@@ -22,6 +22,7 @@ from starlette.responses import Response
 from aetherium.domain.errors import AetheriumError, Conflict, IdempotencyMismatch, InProgress
 from aetherium.domain.ids import EXECUTION, new_id
 from aetherium.gateway import wire
+from aetherium.gateway.access import Services
 from aetherium.interfaces.background import beside
 from aetherium.interfaces.finishing import finish
 from aetherium.interfaces.idempotency import Earlier, IdempotencyRepository, RequestKey
@@ -37,6 +38,11 @@ REPLAYED = "idempotency-replayed"
 
 Work = Callable[[], Awaitable[Any]]
 Report = Callable[[Any], None]
+
+
+def unnamed(services: Services) -> Once:
+    """A request without a key."""
+    return Once(services.store.idempotency, services.settings.request_lease_s)
 
 
 @dataclass(slots=True)

@@ -22,7 +22,8 @@ from tests.fixtures.proxy import TcpProxy
 from tests.fixtures.redis import RedisServer
 from tests.fixtures.waiting import eventually
 
-# Short, so that a lost worker is noticed within a test; the defaults have a test of their own.
+# Short, so that a lost worker is noticed within a test, and a killed gateway by those who ask again; the
+# default for workers has a test of its own.
 QUICK = {"lease_s": "3", "ticket_s": "1", "reconcile_interval_s": "1", "request_lease_s": "5"}
 TASKS, VCPUS = 12, 4
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime
+from pathlib import Path
 from typing import Any
 
 import httpx2
@@ -14,14 +15,18 @@ import pytest
 from aetherium.domain.errors import Unavailable
 from aetherium.domain.vms import VM
 from aetherium.gateway import once
+from aetherium.gateway.server import serve_platform
 from aetherium.interfaces.idempotency import RequestKey
 from aetherium.services.snapshots import SnapshotService
 from aetherium.services.vms import VMService
 from aetherium.storage.idempotency import SqlIdempotency
+from tests.fixtures.platform import fake_platform
+from tests.fixtures.waiting import eventually
 from tests.integration.gateway.conftest import Gateway
 from tests.integration.gateway.raw import http
 
 KEY = {"idempotency-key": "k1"}
+_LEASE_S = 1.0
 
 
 @pytest.fixture
@@ -77,6 +82,55 @@ async def test_a_repeat_while_the_first_is_carried_out(
         go.set()
     again = await client.post("/v1/vms", json={}, headers=KEY)
     assert again.content == first.result().content
+
+
+@pytest.fixture
+async def hasty(data_dir: Path) -> AsyncIterator[httpx2.AsyncClient]:
+    """A client of a gateway that is soon taken for killed."""
+    async with (
+        fake_platform(data_dir, background=False, request_lease_s=_LEASE_S) as platform,
+        serve_platform(platform, data_dir / "run" / "s", grace_s=1.0),
+        http(data_dir / "run" / "s") as client,
+    ):
+        yield client
+
+
+async def test_a_lease_is_as_long_as_the_setting_says(
+    hasty: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def killed(*_: Any, **__: Any) -> bool:
+        """Its gateway was, when it would have kept the answer."""
+        return True
+
+    with monkeypatch.context() as patched:
+        patched.setattr(SqlIdempotency, "keep", killed)
+        first = await hasty.post("/v1/vms", json={}, headers=KEY)
+    answers: list[httpx2.Response] = []
+
+    async def answered() -> bool:
+        answers.append(await hasty.post("/v1/vms", json={}, headers=KEY))
+        return answers[-1].status_code == 201
+
+    await eventually(answered, within_s=5 * _LEASE_S)
+    assert {each.json()["code"] for each in answers[:-1]} == {"idempotency_in_progress"}
+    assert answers[-1].json()["id"] == first.json()["id"]
+
+
+async def test_a_request_may_take_longer_than_its_lease(
+    hasty: httpx2.AsyncClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    create = VMService.create
+
+    async def slow(*args: Any, **more: Any) -> VM:
+        await asyncio.sleep(3 * _LEASE_S)
+        return await create(*args, **more)
+
+    monkeypatch.setattr(VMService, "create", slow)
+    first = asyncio.ensure_future(hasty.post("/v1/vms", json={}, headers=KEY))
+    await asyncio.sleep(2 * _LEASE_S)
+    busy = await hasty.post("/v1/vms", json={}, headers=KEY)
+    assert busy.json()["code"] == "idempotency_in_progress"
+    assert (await first).status_code == 201
 
 
 async def test_what_failed_is_tried_again(

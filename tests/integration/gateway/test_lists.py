@@ -97,16 +97,23 @@ async def test_keys_members_and_secrets(gateway: Gateway, client: httpx2.AsyncCl
     await client.delete(f"/v1/api-keys/{keys['b']}")
     assert await _names(client, "/v1/api-keys?revoked=false") == [keys["a"]]
     assert await _names(client, "/v1/api-keys?revoked=true&name=b") == [keys["b"]]
-    assert await _subjects(client, "sort=name") == ["a", "b"]
-    assert await _subjects(client, "sort=-created_at") == ["a", "b"]
+    assert await _subjects(client, "") == ["a", "b"]
+    assert await _subjects(client, "sort=-name") == ["b", "a"]
+    assert await _subjects(client, "sort=created_at") == ["b", "a"]
+    assert await _subjects(client, f"name={quote('oidc:https://id.example#b')}") == ["b"]
     assert await _subjects(client, "role=viewer") == []
     places = ("", "?scope=image&target=base", "?scope=job&target=check")
     secrets = [
         (await client.put(f"/v1/secrets/S{place}", json={"value": "x"})).json()["id"] for place in places
     ]
     first = (await client.put("/v1/secrets/A", json={"value": "x"})).json()["id"]
-    assert set(await _names(client, "/v1/secrets?limit=1&name=S")) == set(secrets)
-    assert (await _names(client, "/v1/secrets?limit=2"))[0] == first
+    # Those of one name: of images, of jobs, of the project.
+    assert await _names(client, "/v1/secrets?limit=1") == [first, secrets[1], secrets[2], secrets[0]]
+    assert await _names(client, "/v1/secrets?limit=2&name=S&sort=-name") == [
+        secrets[0],
+        secrets[2],
+        secrets[1],
+    ]
     assert await _names(client, "/v1/secrets?limit=3&sort=created_at") == [*secrets, first]
     assert await _names(client, "/v1/secrets?scope=job") == [secrets[2]]
 

@@ -15,6 +15,7 @@ from aetherium.client.machines import Machine
 from aetherium.client.retries import RetryPolicy
 from aetherium.domain.errors import GuestError, InvalidInput, NotFound
 from aetherium.domain.executions import ExecutionState
+from aetherium.domain.identity import Role
 from aetherium.domain.tasks import TaskSpec
 from aetherium.domain.vms import VM, Resources, VMSpec, VMState
 from tests.integration.gateway.conftest import Gateway
@@ -214,3 +215,16 @@ async def test_lists_are_read_page_by_page(client: AsyncClient, monkeypatch: pyt
         break
     assert pages == 4
     assert len(await client.tasks.list(limit=3)) == 3
+
+
+async def test_lists_have_all_pages(client: AsyncClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("aetherium.client.paging._PAGE", 1)
+    for each in ("A", "B", "C"):
+        await client.api_keys.create(each, project="default")
+        await client.members.add(f"oidc:https://id.example#{each}", Role.VIEWER)
+        await client.secrets.set(each, "value")
+        await client.projects.create(each.lower())
+    assert [key.name for key in await client.api_keys.list()] == ["C", "B", "A"]
+    assert [each.subject[-1] for each in await client.members.list()] == ["A", "B", "C"]
+    assert [each.name for each in await client.secrets.list()] == ["A", "B", "C"]
+    assert [each.name for each in await client.projects.list()] == ["a", "b", "c", "default"]

@@ -9,7 +9,7 @@ from grpc.aio import ServicerContext
 
 from aetherium.gateway.access import Platform, Services
 from aetherium.gateway.grpc.once import once_of
-from aetherium.gateway.once import Once
+from aetherium.gateway.once import Once, unnamed
 
 Context = ServicerContext[Any, Any]
 
@@ -41,8 +41,7 @@ class Service:
     def _once(self, platform: Platform, context: Context, request: Message) -> Once:
         """A call, which may have a key. Raises InvalidInput."""
         key = metadata_of(context).get("idempotency-key", "")
-        once = Once(self._services.store.idempotency, self._services.settings.request_lease_s)
-        return once_of(once, key, platform.caller, request)
+        return once_of(unnamed(self._services), key, platform.caller, request)
 
 
 def metadata_of(context: Context) -> dict[str, str]:

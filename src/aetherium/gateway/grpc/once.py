@@ -26,15 +26,15 @@ M = TypeVar("M", bound=Message)
 _LONGEST = 255
 
 
-def once_of(unnamed: Once, key: str, caller: Caller, request: Message) -> Once:
+def once_of(once: Once, key: str, caller: Caller, request: Message) -> Once:
     """A call. Raises InvalidInput for a key that is none.
 
     Args:
-        unnamed: one without a key.
+        once: one without a key.
         key: empty: it is carried out each time.
     """
     if not key:
-        return unnamed
+        return once
     if len(key) > _LONGEST:
         raise InvalidInput(
             f"The idempotency key has {len(key)} characters.",
@@ -43,7 +43,7 @@ def once_of(unnamed: Once, key: str, caller: Caller, request: Message) -> Once:
         )
     # Each call has a request of its own kind.
     name = RequestKey(caller.project_id or DEFAULT_PROJECT, key, request.DESCRIPTOR.full_name)
-    return replace(unnamed, request=name, fingerprint=_fingerprint(caller, request))
+    return replace(once, request=name, fingerprint=_fingerprint(caller, request))
 
 
 async def answered(once: Once, kind: type[M], work: Callable[[], Awaitable[M]]) -> M:
